@@ -1,0 +1,243 @@
+//! The lake: tables below one folder or bucket.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::prelude::SessionContext;
+use deltalake::kernel::transaction::{CommitData, TransactionError};
+use deltalake::kernel::{Action, Metadata, MetadataExt as _, Protocol, new_metadata};
+use deltalake::logstore::object_store::path::Path;
+use deltalake::logstore::{CommitOrBytes, LogStoreRef, ObjectStoreRef, StorageConfig, logstore_with, object_store_factories};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::{DeltaTableError, ensure_table_uri};
+use serde_json::{Value, json};
+use url::Url;
+use uuid::Uuid;
+
+use crate::commit::Draft;
+use crate::error::{Error, ErrorKind};
+use crate::local::Durable;
+use crate::log::INFO_KEY;
+use crate::options::Options;
+use crate::spec::{TableSpec, folder};
+use crate::table::{Commit, Home, STATS_COLUMNS, Table};
+use crate::{schema, session};
+
+/// Tables that are opened at a time for a session.
+const OPENS_MAX: usize = 8;
+/// Other writers that may change a table while it is being opened.
+const OPEN_ATTEMPTS_MAX: u32 = 8;
+const LOG_FOLDER: &str = "_delta_log";
+
+/// The lake: tables below one folder or bucket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lake {
+    root: Arc<Url>,
+    /// Rooted where the URL's path begins.
+    store: ObjectStoreRef,
+    options: Arc<Options>,
+}
+
+impl Lake {
+    /// Opens the lake at a folder, which is made if need be, or at the URL of a store this program was built for.
+    ///
+    /// # Errors
+    /// `Fatal` when the location or an option cannot be used.
+    pub async fn open(location: &str, options: Options) -> Result<Self, Error> {
+        let unusable = |error: DeltaTableError| Error::Setting(format!("`{location}` cannot hold the lake: {error}"));
+        let root = ensure_table_uri(location).map_err(unusable)?;
+        if root.scheme() == "file" {
+            return Self::with_store(root, Arc::new(Durable::new()), options);
+        }
+        let scheme = Url::parse(&format!("{}://", root.scheme())).map_err(|error| Error::Setting(format!("`{location}`: {error}")))?;
+        let factories = object_store_factories();
+        let Some(factory) = factories.get(&scheme) else {
+            return Err(Error::Setting(format!("`{location}` cannot hold the lake: use a folder, this program knows no {}", root.scheme())));
+        };
+        let (store, _) = factory.parse_url_opts(&root, &StorageConfig::default()).map_err(unusable)?;
+        Self::with_store(root, store, options)
+    }
+
+    /// Opens the lake at a URL of any object store. The store is rooted where the URL's path begins, and must create an object only if there is
+    /// none of that name when it is asked to.
+    ///
+    /// # Errors
+    /// `Fatal` when an option cannot be used.
+    pub fn with_store(root: Url, store: ObjectStoreRef, options: Options) -> Result<Self, Error> {
+        options.validate()?;
+        let mut root = root;
+        if !root.path().ends_with('/') {
+            root.set_path(&format!("{}/", root.path()));
+        }
+        Ok(Self { root: Arc::new(root), store, options: Arc::new(options) })
+    }
+
+    /// Where the lake lies.
+    pub fn location(&self) -> &Url {
+        &self.root
+    }
+
+    /// Opens a table to write to it; makes it if there is none. Columns that it lacks are added if they take nulls.
+    ///
+    /// # Errors
+    /// `Schema` when the table there and the specification contradict each other, or Delta has no such types; `Retry` when the store fails.
+    pub async fn table(&self, spec: &TableSpec) -> Result<Table, Error> {
+        spec.validate()?;
+        let home = self.home(&spec.name)?;
+        for _ in 0..OPEN_ATTEMPTS_MAX {
+            let Some(mut table) = Table::load(home.clone()).await? else {
+                self.create(&home, spec).await?;
+                continue;
+            };
+            match self.fit(&mut table, spec).await {
+                Ok(()) => return Ok(table),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Conflict { table: spec.name.clone(), what: "it was changed again and again while it was being opened".to_owned() })
+    }
+
+    /// Opens a table that is there; `None` when it is not.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails; `Schema` when another engine gave it features that this program does not know.
+    pub async fn reader(&self, name: &str) -> Result<Option<Table>, Error> {
+        Table::load(self.home(name)?).await
+    }
+
+    /// The names of all tables there are.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub async fn tables(&self) -> Result<Vec<String>, Error> {
+        let store = self.log_store(&self.root)?.object_store(None);
+        let mut tables = Vec::new();
+        for folder in folders(&store, None).await? {
+            let Some(name) = folder.filename().filter(|name| *name != LOG_FOLDER) else { continue };
+            let inner = folders(&store, Some(&folder)).await?;
+            if has_log(&inner) {
+                tables.push(name.to_owned());
+                continue;
+            }
+            for table in inner {
+                if let Some(inner_name) = table.filename()
+                    && has_log(&folders(&store, Some(&table)).await?)
+                {
+                    tables.push(format!("{name}.{inner_name}"));
+                }
+            }
+        }
+        tables.retain(|name| crate::spec::folder(name).is_ok());
+        tables.sort();
+        Ok(tables)
+    }
+
+    /// A DataFusion session in which every table there is now stands at its newest version: what is committed later is not seen, and nobody waits.
+    /// `bronze.events` is the table `events` in the schema `bronze`; tables without a dot are in the default schema.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails, `Fatal` when a table is damaged.
+    pub async fn session(&self) -> Result<SessionContext, Error> {
+        use futures::stream::{StreamExt as _, TryStreamExt as _};
+        let session = session::empty(&self.options, &self.root, Arc::clone(&self.store))?;
+        let homes = self.tables().await?.into_iter().map(|name| self.home(&name)).collect::<Result<Vec<_>, _>>()?;
+        let open = |home: Home| async move { Ok::<_, Error>(session::provider(&home).await?.map(|table| (home.name, table))) };
+        let tables: Vec<_> = futures::stream::iter(homes).map(open).buffered(OPENS_MAX).try_collect().await?;
+        for (name, table) in tables.into_iter().flatten() {
+            session::register(&session, &name, table)?;
+        }
+        Ok(session)
+    }
+
+    fn home(&self, name: &str) -> Result<Home, Error> {
+        let folder = format!("{}/", folder(name)?);
+        let location = self.root.join(&folder).map_err(|error| Error::Setting(format!("{folder}: {error}")))?;
+        Ok(Home { name: name.into(), log: self.log_store(&location)?, options: Arc::clone(&self.options) })
+    }
+
+    fn log_store(&self, location: &Url) -> Result<LogStoreRef, Error> {
+        logstore_with(Arc::clone(&self.store), location, StorageConfig::default())
+            .map_err(|error| Error::Setting(format!("`{location}` cannot hold tables: {error}")))
+    }
+
+    /// Makes the table, unless another one is faster.
+    async fn create(&self, home: &Home, spec: &TableSpec) -> Result<(), Error> {
+        let failed = |error: TransactionError| Error::store(format!("make the table {}", spec.name), error);
+        let schema = schema::to_delta(&spec.name, &spec.schema)?;
+        let metadata = new_metadata(&schema, &spec.partition_by, self.properties(spec))
+            .map_err(|error| Error::schema(&spec.name, error.to_string()))?;
+        let protocol = plain_protocol().map_err(|error| Error::store("describe a table", error))?;
+        let operation = DeltaOperation::Create {
+            mode: SaveMode::ErrorIfExists,
+            location: home.log.root_url().clone(),
+            protocol: protocol.clone(),
+            metadata: metadata.clone(),
+        };
+        let actions = vec![Action::Protocol(protocol), Action::Metadata(metadata)];
+        let info = HashMap::from([(INFO_KEY.to_owned(), json!({ "stage": "create" }))]);
+        let bytes = CommitData::new(actions, operation, info, Vec::new()).get_bytes().map_err(failed)?;
+        match home.log.write_commit_entry(0, CommitOrBytes::LogBytes(bytes), Uuid::nil()).await {
+            Ok(()) | Err(TransactionError::VersionAlreadyExists(_)) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Adds the columns that a table lacks, and sets its properties as the options say.
+    async fn fit(&self, table: &mut Table, spec: &TableSpec) -> Result<(), Error> {
+        if table.partition_by() != spec.partition_by {
+            let what = format!("it is partitioned by {:?}, not by {:?}", table.partition_by(), spec.partition_by);
+            return Err(Error::schema(&spec.name, what));
+        }
+        schema::to_delta(&spec.name, &spec.schema)?;
+        let grown = schema::grow(&spec.name, &table.schema(), &spec.schema)?;
+        let failed = |error: String| Error::schema(&spec.name, error);
+        let mut metadata: Metadata = table.bring_up().await?.metadata().clone();
+        let properties = self.properties(spec);
+        let changed = properties.iter().filter(|(key, value)| metadata.configuration().get(*key) != Some(value)).collect::<Vec<_>>();
+        if grown.is_none() && changed.is_empty() {
+            return Ok(());
+        }
+        for (key, value) in changed {
+            metadata = metadata.add_config_key(key.clone(), value.clone()).map_err(|error| failed(error.to_string()))?;
+        }
+        if let Some(grown) = grown {
+            metadata = metadata.with_schema(&schema::to_delta(&spec.name, &grown)?).map_err(|error| failed(error.to_string()))?;
+        }
+        tracing::info!(table = spec.name, "changing columns or properties of a table");
+        table.ready(&[]).await?;
+        let commit = Commit { progress: Vec::new(), info: serde_json::Map::from_iter([("stage".to_owned(), Value::from("schema"))]) };
+        let mut draft = Draft::new(commit, DeltaOperation::SetTableProperties { properties }, Vec::new());
+        draft.actions.push(Action::Metadata(metadata));
+        table.commit(draft).await?;
+        table.reload().await
+    }
+
+    fn properties(&self, spec: &TableSpec) -> HashMap<String, String> {
+        let hours = |duration: std::time::Duration| format!("interval {} seconds", duration.as_secs());
+        let interval = spec.checkpoint_interval.unwrap_or(self.options.checkpoint_interval).max(1);
+        let mut properties = HashMap::from([
+            ("delta.checkpointInterval".to_owned(), interval.to_string()),
+            ("delta.logRetentionDuration".to_owned(), hours(self.options.log_retention)),
+            ("delta.deletedFileRetentionDuration".to_owned(), hours(self.options.file_retention)),
+        ]);
+        if !spec.stats_columns.is_empty() {
+            properties.insert(STATS_COLUMNS.to_owned(), spec.stats_columns.join(","));
+        }
+        properties
+    }
+}
+
+/// What every engine reads and writes.
+fn plain_protocol() -> Result<Protocol, serde_json::Error> {
+    serde_json::from_value(json!({ "minReaderVersion": 1, "minWriterVersion": 2 }))
+}
+
+async fn folders(store: &ObjectStoreRef, below: Option<&Path>) -> Result<Vec<Path>, Error> {
+    let listed = store.list_with_delimiter(below).await.map_err(|error| Error::object("list the tables", error))?;
+    Ok(listed.common_prefixes)
+}
+
+fn has_log(folders: &[Path]) -> bool {
+    folders.iter().any(|folder| folder.filename() == Some(LOG_FOLDER))
+}

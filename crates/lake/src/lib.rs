@@ -1,0 +1,34 @@
+//! The lake: Delta tables in a local folder or an object store.
+//!
+//! It writes rows and the progress that produced them in one commit, refuses the commit of a writer that was overtaken, and never makes one twice; it
+//! reads tables by version, by file or through DataFusion; it keeps them small in files and log. It knows no events, no HTTP and no journal: what is in
+//! a row is its caller's.
+
+mod commit;
+mod compact;
+mod conflict;
+mod error;
+mod lake;
+mod local;
+mod log;
+mod maintain;
+mod metrics;
+mod options;
+mod partition;
+mod reader;
+mod schema;
+mod session;
+mod spec;
+mod stats;
+mod table;
+mod writer;
+
+pub use compact::{Compacted, Compaction};
+pub use error::{Error, ErrorKind};
+pub use lake::Lake;
+pub use log::Added;
+pub use maintain::{Checkpointed, Vacuumed};
+pub use metrics::describe as describe_metrics;
+pub use options::Options;
+pub use spec::TableSpec;
+pub use table::{Commit, Committed, Table};

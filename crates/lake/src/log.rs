@@ -1,0 +1,109 @@
+//! One version of a table's log, read into what the lake needs to know of it. Pure, but for fetching the bytes.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use deltalake::kernel::{Action, Add, Transaction};
+use deltalake::logstore::{LogStore, get_actions};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+/// Where our part of a commit's information lies.
+pub(crate) const INFO_KEY: &str = "tidegate";
+/// Tells a commit of ours from any other, also when its answer was lost.
+pub(crate) const COMMIT_ID_KEY: &str = "commit_id";
+
+/// A data file that a version of a table added.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Added {
+    /// The version that added it.
+    pub version: i64,
+    /// Where it lies, below the table's folder.
+    pub path: String,
+    /// Its rows; `None` when another engine wrote it and did not say.
+    pub rows: Option<u64>,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The values of the partition columns, as Delta writes them.
+    pub partition_values: BTreeMap<String, Option<String>>,
+    /// What its commit says under `tidegate`; empty when another engine made it.
+    pub info: Map<String, Value>,
+}
+
+/// One version of the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) version: i64,
+    pub(crate) info: Map<String, Value>,
+    pub(crate) adds: Vec<Add>,
+    /// Paths of the files it removes.
+    pub(crate) removes: Vec<String>,
+    /// What it sets progress to.
+    pub(crate) progress: Vec<(String, i64)>,
+    /// Whether it changes the schema, the properties or the protocol.
+    pub(crate) reshapes: bool,
+}
+
+impl Entry {
+    pub(crate) fn commit_id(&self) -> Option<&str> {
+        self.info.get(COMMIT_ID_KEY).and_then(Value::as_str)
+    }
+
+    /// The files it added that hold rows not in the table before. Compaction adds files too, with rows that were there.
+    pub(crate) fn into_added(self) -> Vec<Added> {
+        let (version, info) = (self.version, self.info);
+        self.adds.into_iter().filter(|add| add.data_change).map(|add| added(version, add, info.clone())).collect()
+    }
+}
+
+fn added(version: i64, add: Add, info: Map<String, Value>) -> Added {
+    Added {
+        version,
+        rows: add.stats.as_deref().and_then(rows),
+        path: add.path,
+        bytes: add.size.try_into().unwrap_or_default(),
+        partition_values: add.partition_values.into_iter().collect(),
+        info,
+    }
+}
+
+/// The rows of a file, from its statistics.
+pub(crate) fn rows(stats: &str) -> Option<u64> {
+    serde_json::from_str::<Value>(stats).ok()?.get("numRecords")?.as_u64()
+}
+
+/// Reads one version of the log; `None` when it is not there.
+pub(crate) async fn entry(log: &dyn LogStore, table: &str, version: i64) -> Result<Option<Entry>, Error> {
+    let Ok(number) = u64::try_from(version) else { return Ok(None) };
+    let bytes = log.read_commit_entry(number).await.map_err(|error| Error::delta(format!("read version {version} of {table}"), error))?;
+    bytes.map(|bytes| parse(table, version, &bytes)).transpose()
+}
+
+fn parse(table: &str, version: i64, bytes: &Bytes) -> Result<Entry, Error> {
+    let damaged = |what: String| Error::Damaged { place: format!("version {version} of {table}"), what };
+    if bytes.is_empty() {
+        return Err(damaged("the log file is empty".to_owned()));
+    }
+    let actions = get_actions(version.unsigned_abs(), bytes).map_err(|error| damaged(error.to_string()))?;
+    let mut entry =
+        Entry { version, info: Map::new(), adds: Vec::new(), removes: Vec::new(), progress: Vec::new(), reshapes: false };
+    for action in actions {
+        match action {
+            Action::CommitInfo(mut commit) => {
+                if let Some(Value::Object(info)) = commit.info.remove(INFO_KEY) {
+                    entry.info = info;
+                }
+            }
+            Action::Add(add) => entry.adds.push(add),
+            Action::Remove(remove) => entry.removes.push(remove.path),
+            Action::Txn(Transaction { app_id, version, .. }) => entry.progress.push((app_id, version)),
+            Action::Metadata(_) | Action::Protocol(_) => entry.reshapes = true,
+            Action::Cdc(_) | Action::DomainMetadata(_) => {}
+        }
+    }
+    Ok(entry)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! Tables for DataFusion.
+
+use std::sync::Arc;
+
+use datafusion::catalog::{MemorySchemaProvider, TableProvider};
+use datafusion::execution::disk_manager::DiskManagerBuilder;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use deltalake::DeltaTableError;
+use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
+use deltalake::kernel::Snapshot;
+use deltalake::logstore::ObjectStoreRef;
+use url::Url;
+
+use crate::error::Error;
+use crate::options::Options;
+use crate::table::Home;
+
+/// The catalog of our tables; the schema `public` holds those without a dot in their name.
+const CATALOG: &str = "tidegate";
+const SCHEMA: &str = "public";
+/// The schemas there always are, also before their first table.
+const SCHEMAS: [&str; 3] = ["bronze", "silver", "gold"];
+
+/// A table at its newest version, as a DataFusion table; `None` when there is none.
+pub(crate) async fn provider(home: &Home) -> Result<Option<Arc<dyn TableProvider>>, Error> {
+    let snapshot = match Snapshot::try_new(home.log.as_ref(), None).await {
+        Ok(snapshot) => snapshot,
+        Err(DeltaTableError::NotATable(_)) => return Ok(None),
+        Err(error) => return Err(Error::delta(format!("load {}", home.name), error)),
+    };
+    // Plain types for all columns: dictionaries and views are a gain within an engine and a burden on whoever takes the results.
+    let config = DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
+    let scan = DeltaScanNext::new(snapshot, config).map_err(|error| Error::store(format!("query {}", home.name), error))?;
+    Ok(Some(Arc::new(scan)))
+}
+
+/// A session without tables: bounded memory and disk, all cores, UTC.
+pub(crate) fn empty(options: &Options, root: &Url, store: ObjectStoreRef) -> Result<SessionContext, Error> {
+    let failed = |error| Error::store("prepare a query", error);
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_information_schema(true)
+        .set_str("datafusion.execution.time_zone", "+00:00");
+    let settings = config.options_mut();
+    settings.execution.parquet.schema_force_view_types = false;
+    settings.sql_parser.map_string_types_to_utf8view = false;
+    let memory = usize::try_from(options.query_memory_bytes_max).unwrap_or(usize::MAX);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_max_temp_directory_size(options.query_spill_bytes_max))
+        .build_arc()
+        .map_err(failed)?;
+    runtime.register_object_store(root, store);
+    let session = SessionContext::new_with_config_rt(config, runtime);
+    for schema in SCHEMAS {
+        schema_of(&session, schema)?;
+    }
+    Ok(session)
+}
+
+/// Registers a table under its name: `bronze.events` in the schema `bronze`, `ledger` in the default one.
+pub(crate) fn register(session: &SessionContext, name: &str, table: Arc<dyn TableProvider>) -> Result<(), Error> {
+    if let Some((schema, _)) = name.split_once('.') {
+        schema_of(session, schema)?;
+    }
+    session.register_table(name, table).map_err(|error| Error::store(format!("register {name}"), error))?;
+    Ok(())
+}
+
+fn schema_of(session: &SessionContext, name: &str) -> Result<(), Error> {
+    let Some(catalog) = session.catalog(CATALOG) else { return Ok(()) };
+    if catalog.schema(name).is_none() {
+        let schema = Arc::new(MemorySchemaProvider::new());
+        catalog.register_schema(name, schema).map_err(|error| Error::store(format!("register the schema {name}"), error))?;
+    }
+    Ok(())
+}

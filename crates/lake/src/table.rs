@@ -1,0 +1,453 @@
+//! One writer's or reader's handle on a table.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use deltalake::kernel::{Action, Remove};
+use deltalake::logstore::object_store::ObjectStoreExt as _;
+use deltalake::logstore::{LogStoreRef, ObjectStoreRef, commit_uri_from_version};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::table::state::DeltaTableState;
+use deltalake::{DeltaTableError, ObjectStoreError};
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use serde_json::{Map, Value};
+
+use crate::commit::{Draft, Unsettled};
+use crate::conflict::Replaces;
+use crate::error::Error;
+use crate::log::{self, Added, Entry};
+use crate::options::Options;
+use crate::reader::{self, Reader, Source};
+use crate::{partition, schema, session};
+
+/// Versions that a refresh reads one by one; one that is further behind loads the table anew.
+const WALK_VERSIONS_MAX: u32 = 256;
+/// Versions of the log that are fetched at a time.
+const FETCHES_MAX: usize = 8;
+
+/// Where a table lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    pub(crate) name: Arc<str>,
+    pub(crate) log: LogStoreRef,
+    pub(crate) options: Arc<Options>,
+}
+
+impl Home {
+    /// Rooted at the table's folder.
+    pub(crate) fn store(&self) -> ObjectStoreRef {
+        self.log.object_store(None)
+    }
+
+    pub(crate) async fn entry(&self, version: i64) -> Result<Option<Entry>, Error> {
+        log::entry(self.log.as_ref(), &self.name, version).await
+    }
+}
+
+/// What a commit says besides its rows.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// Progress that becomes true together with the rows: who, and how far. Name only what moves: progress that stands still, or goes back, is
+    /// refused as [`crate::ErrorKind::Fenced`].
+    pub progress: Vec<(String, i64)>,
+    /// Goes into the commit's information, under the key `tidegate`.
+    pub info: Map<String, Value>,
+}
+
+/// A commit that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The version it made.
+    pub version: i64,
+    /// The rows it added.
+    pub rows: u64,
+    /// The files they are in.
+    pub files: u64,
+    /// The size of these, in bytes.
+    pub bytes: u64,
+}
+
+/// A handle on a table. It stands at the version it last read, and knows what it told its owner, so that a commit decided on something older than
+/// the table is noticed. Not for sharing: every writer has its own.
+#[derive(Debug)]
+pub struct Table {
+    pub(crate) home: Home,
+    /// The table at some version not after `version`; brought up to it where it is needed.
+    state: DeltaTableState,
+    pub(crate) version: i64,
+    pub(crate) shape: Shape,
+    /// A version since `state` changed the schema, the properties or the protocol.
+    reshaped: bool,
+    /// Progress at `version`, as far as it was looked up.
+    known: HashMap<String, Option<i64>>,
+    /// Progress as the owner of the handle knows it.
+    told: HashMap<String, Option<i64>>,
+    pub(crate) unsettled: Option<Unsettled>,
+}
+
+/// What a table looks like.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    /// All columns.
+    pub(crate) schema: SchemaRef,
+    /// The columns that are in the files.
+    pub(crate) data_schema: SchemaRef,
+    pub(crate) partition_by: Vec<String>,
+    pub(crate) stats_columns: Arc<[String]>,
+    pub(crate) checkpoint_interval: u64,
+}
+
+impl Table {
+    /// Loads the newest version; `None` when there is no table.
+    pub(crate) async fn load(home: Home) -> Result<Option<Self>, Error> {
+        let Some(state) = load_state(&home).await? else { return Ok(None) };
+        let shape = Shape::of(&home.name, &state)?;
+        let version = number(state.version());
+        let (known, told) = (HashMap::new(), HashMap::new());
+        Ok(Some(Self { home, state, version, shape, reshaped: false, known, told, unsettled: None }))
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.home.name
+    }
+
+    /// The version this handle stands at.
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// All columns, those the table is partitioned by among them.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.shape.schema)
+    }
+
+    /// The columns that choose the folder of a row.
+    pub fn partition_by(&self) -> &[String] {
+        &self.shape.partition_by
+    }
+
+    /// Reads what others committed since, and tells the newest version.
+    ///
+    /// It does not change what [`Table::append`] takes for this owner's progress: only [`Table::progress`] does.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub async fn refresh(&mut self) -> Result<i64, Error> {
+        self.settle().await?;
+        let mut walked = 0;
+        while walked < WALK_VERSIONS_MAX {
+            let Some(entry) = self.home.entry(self.version + 1).await? else { break };
+            self.absorb(&entry);
+            walked += 1;
+        }
+        if self.reshaped || walked == WALK_VERSIONS_MAX || (walked == 0 && !self.is_in_log().await?) {
+            self.reload().await?;
+        }
+        Ok(self.version)
+    }
+
+    /// How far `app_id` has come, at the version this handle stands at. The next commit of this handle that moves this progress expects to find
+    /// it as it was told here, and is [`crate::ErrorKind::Fenced`] otherwise; for an `app_id` never asked for, as it is when the commit names it first.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub async fn progress(&mut self, app_id: &str) -> Result<Option<i64>, Error> {
+        self.settle().await?;
+        let known = self.known(app_id).await?;
+        self.told.insert(app_id.to_owned(), known);
+        Ok(known)
+    }
+
+    /// Adds rows and moves progress, both or neither, in one commit. Without rows it commits the progress alone; with neither it does nothing.
+    ///
+    /// Rows may lack columns that take nulls; columns may stand in any order. They are divided by the partition columns.
+    ///
+    /// # Errors
+    /// `Fenced` when the progress is not as this owner was told, or is already there: nothing is written. `Conflict` when another writer changed the
+    /// table's schema, or kept being faster. `Schema` when the rows do not fit. `Retry` when the store fails, or it is not known whether the
+    /// commit was taken: call it again with the same rows and progress, or refresh and ask for the progress.
+    pub async fn append(&mut self, batches: Vec<RecordBatch>, commit: Commit) -> Result<Committed, Error> {
+        if let Some(made) = self.ready(&commit.progress).await? {
+            return Ok(made);
+        }
+        let parts = self.divide(&batches)?;
+        if parts.is_empty() && commit.progress.is_empty() {
+            return Ok(Committed { version: self.version, rows: 0, files: 0, bytes: 0 });
+        }
+        let partition_by = Some(self.shape.partition_by.clone());
+        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None };
+        let files = self.write(parts, true).await?;
+        self.commit(Draft::new(commit, operation, files)).await
+    }
+
+    /// Replaces all rows of the partitions in which `partition_column` has one of `values` (written as Delta does: `2026-11-23`, `7`), in one
+    /// commit: a reader sees all the old rows or all the new. The new rows must lie in these partitions.
+    ///
+    /// # Errors
+    /// As [`Table::append`]; also `Conflict` when another writer added or removed files in these partitions since the version of this handle.
+    pub async fn replace(
+        &mut self,
+        partition_column: &str,
+        values: &[String],
+        batches: Vec<RecordBatch>,
+        commit: Commit,
+    ) -> Result<Committed, Error> {
+        let field = self.shape.schema.field_with_name(partition_column).ok();
+        let field = field.filter(|_| self.shape.partition_by.iter().any(|column| column == partition_column));
+        let Some(field) = field else {
+            return Err(Error::schema(self.name(), format!("it is not partitioned by {partition_column}")));
+        };
+        let canonical = |value: &String| partition::canonical(value, field.data_type());
+        let values: BTreeSet<String> =
+            values.iter().map(canonical).collect::<Result<_, _>>().map_err(|error| Error::schema(self.name(), error.to_string()))?;
+        self.replace_where(Replaces::Partitions { column: partition_column.to_owned(), values }, batches, commit).await
+    }
+
+    /// Replaces all rows of the table, in one commit.
+    ///
+    /// # Errors
+    /// As [`Table::replace`].
+    pub async fn replace_all(&mut self, batches: Vec<RecordBatch>, commit: Commit) -> Result<Committed, Error> {
+        self.replace_where(Replaces::Everything, batches, commit).await
+    }
+
+    async fn replace_where(&mut self, replaces: Replaces, batches: Vec<RecordBatch>, commit: Commit) -> Result<Committed, Error> {
+        if let Some(made) = self.ready(&commit.progress).await? {
+            return Ok(made);
+        }
+        let parts = self.divide(&batches)?;
+        for part in &parts {
+            let values = self.shape.partition_by.iter().cloned().zip(part.values.iter().cloned()).collect();
+            if !replaces.covers(&values) {
+                return Err(Error::schema(self.name(), format!("the rows for {values:?} lie outside of the partitions to replace")));
+            }
+        }
+        self.bring_up().await?;
+        let removes: Vec<Remove> = self
+            .state
+            .log_data()
+            .iter()
+            .filter(|file| replaces.covers(&file.partition_values_map()))
+            .map(|file| file.remove_action(true))
+            .collect();
+        let partition_by = Some(self.shape.partition_by.clone());
+        let operation = DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by, predicate: replaces.predicate() };
+        let files = self.write(parts, true).await?;
+        let mut draft = Draft::new(commit, operation, files);
+        draft.intent.replaces = replaces;
+        draft.intent.removes = removes.iter().map(|remove| remove.path.clone()).collect();
+        draft.actions.extend(removes.into_iter().map(Action::Remove));
+        self.commit(draft).await
+    }
+
+    /// The files that versions after `after`, up to and including `through`, added with new rows, oldest version first.
+    ///
+    /// # Errors
+    /// `Missing` when the log no longer has one of these versions: whoever reads version by version has been longer away than
+    /// [`Options::log_retention`], and has to begin anew from the table as a whole.
+    pub async fn added(&self, after: i64, through: i64) -> Result<Vec<Added>, Error> {
+        Ok(self.entries(after, through).await?.into_iter().flat_map(Entry::into_added).collect())
+    }
+
+    /// What the commits of these versions say under `tidegate`, oldest first; empty for commits that say nothing.
+    ///
+    /// # Errors
+    /// As [`Table::added`].
+    pub async fn infos(&self, after: i64, through: i64) -> Result<Vec<(i64, Map<String, Value>)>, Error> {
+        Ok(self.entries(after, through).await?.into_iter().map(|entry| (entry.version, entry.info)).collect())
+    }
+
+    async fn entries(&self, after: i64, through: i64) -> Result<Vec<Entry>, Error> {
+        let fetch = |version| async move {
+            self.home.entry(version).await?.ok_or_else(|| {
+                Error::Missing(format!(
+                    "version {version} of {} is not in its log: it has not been made, or it is older than lake.log_retention and only the table as a \
+                     whole can still be read",
+                    self.home.name
+                ))
+            })
+        };
+        futures::stream::iter((after + 1).max(0)..=through).map(fetch).buffered(FETCHES_MAX).try_collect().await
+    }
+
+    /// The rows of the files, in their order, with the table's columns or the columns named, in the order named. All of them are held in memory:
+    /// [`Table::stream`] does not.
+    ///
+    /// # Errors
+    /// `Missing` when a file is gone (replaced, and older than [`Options::file_retention`]), `Fatal` when it is damaged, `Retry` when the store fails.
+    pub async fn read(&self, files: &[Added], columns: Option<&[&str]>) -> Result<Vec<RecordBatch>, Error> {
+        self.stream(files, columns)?.try_collect().await
+    }
+
+    /// The same, batch by batch.
+    ///
+    /// # Errors
+    /// `Schema` when the table has no such column; the stream's own are those of [`Table::read`].
+    pub fn stream(&self, files: &[Added], columns: Option<&[&str]>) -> Result<BoxStream<'static, Result<RecordBatch, Error>>, Error> {
+        let files = files
+            .iter()
+            .map(|file| Source { path: file.path.clone(), bytes: file.bytes, values: file.partition_values.clone().into_iter().collect() })
+            .collect();
+        Ok(self.reader(columns)?.stream(files))
+    }
+
+    /// What a DataFusion session needs to query the newest version of this table. The session must be one of [`crate::Lake::session`].
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub async fn provider(&self) -> Result<Arc<dyn TableProvider>, Error> {
+        session::provider(&self.home)
+            .await?
+            .ok_or_else(|| Error::Missing(format!("the table {} has been removed", self.home.name)))
+    }
+
+    pub(crate) fn reader(&self, columns: Option<&[&str]>) -> Result<Reader, Error> {
+        let schema = reader::select(&self.home.name, &self.shape.schema, columns)?;
+        Ok(Reader { store: self.home.store(), schema, batch_rows: self.home.options.read_batch_rows })
+    }
+
+    fn divide(&self, batches: &[RecordBatch]) -> Result<Vec<partition::Part>, Error> {
+        let conformed =
+            batches.iter().map(|batch| schema::conform(self.name(), &self.shape.schema, batch)).collect::<Result<Vec<_>, _>>()?;
+        partition::split(&conformed, &self.shape.partition_by).map_err(|error| Error::schema(self.name(), error.to_string()))
+    }
+
+    /// Makes sure that this handle may decide: its last commit is settled, its version is still in the log, and the progress is as its owner knows it.
+    /// Returns the commit when it turns out to have been made by an earlier call whose answer was lost.
+    pub(crate) async fn ready(&mut self, progress: &[(String, i64)]) -> Result<Option<Committed>, Error> {
+        if let Some((moved, made)) = self.settle().await?
+            && !moved.is_empty()
+            && moved == progress
+        {
+            self.tell(progress);
+            return Ok(Some(made));
+        }
+        if self.reshaped || !self.is_in_log().await? {
+            self.reload().await?;
+        }
+        for (app_id, asked) in progress {
+            let found = self.known(app_id).await?;
+            let expected = *self.told.entry(app_id.clone()).or_insert(found);
+            if found != expected || found.is_some_and(|found| found >= *asked) {
+                return Err(Error::Fenced { table: self.name().to_owned(), app_id: app_id.clone(), expected, found, asked: *asked });
+            }
+        }
+        Ok(None)
+    }
+
+    /// The owner knows of this progress.
+    pub(crate) fn tell(&mut self, progress: &[(String, i64)]) {
+        for (app_id, version) in progress {
+            self.told.insert(app_id.clone(), Some(*version));
+        }
+    }
+
+    pub(crate) fn told(&self, app_id: &str) -> Option<i64> {
+        self.told.get(app_id).copied().flatten()
+    }
+
+    async fn known(&mut self, app_id: &str) -> Result<Option<i64>, Error> {
+        if let Some(known) = self.known.get(app_id) {
+            return Ok(*known);
+        }
+        self.bring_up().await?;
+        let found = self.state.transaction_version(self.home.log.as_ref(), app_id).await;
+        let found = found.map_err(|error| Error::delta(format!("read the progress of {app_id} in {}", self.home.name), error))?;
+        self.known.insert(app_id.to_owned(), found);
+        Ok(found)
+    }
+
+    /// Moves on by one version.
+    pub(crate) fn absorb(&mut self, entry: &Entry) {
+        self.version = entry.version;
+        self.reshaped |= entry.reshapes;
+        self.known.extend(entry.progress.iter().map(|(app_id, version)| (app_id.clone(), Some(*version))));
+    }
+
+    /// Moves on by a version that this handle made.
+    pub(crate) fn made(&mut self, version: i64, progress: &[(String, i64)]) {
+        self.version = version;
+        self.known.extend(progress.iter().map(|(app_id, version)| (app_id.clone(), Some(*version))));
+        self.tell(progress);
+    }
+
+    /// Brings the list of files up to the version of this handle.
+    pub(crate) async fn bring_up(&mut self) -> Result<&DeltaTableState, Error> {
+        let version = self.version.unsigned_abs();
+        if self.state.version() < version {
+            let updated = self.state.update(self.home.log.as_ref(), Some(version)).await;
+            updated.map_err(|error| Error::delta(format!("read {} at version {version}", self.home.name), error))?;
+        }
+        Ok(&self.state)
+    }
+
+    /// Whether the log still has the version of this handle. If not, others have moved on so far that the versions after it were cleaned away: to
+    /// "create" the next one would succeed, far behind what readers read.
+    async fn is_in_log(&self) -> Result<bool, Error> {
+        match self.home.store().head(&commit_uri_from_version(Some(self.version.unsigned_abs()))).await {
+            Ok(_) => Ok(true),
+            Err(ObjectStoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(Error::object(format!("look into the log of {}", self.home.name), error)),
+        }
+    }
+
+    pub(crate) async fn reload(&mut self) -> Result<(), Error> {
+        let state = load_state(&self.home).await?;
+        let state = state.ok_or_else(|| Error::Missing(format!("the table {} has been removed", self.home.name)))?;
+        self.shape = Shape::of(&self.home.name, &state)?;
+        self.version = number(state.version());
+        self.state = state;
+        self.reshaped = false;
+        self.known.clear();
+        Ok(())
+    }
+}
+
+impl Shape {
+    fn of(name: &str, state: &DeltaTableState) -> Result<Self, Error> {
+        let protocol = state.protocol();
+        if protocol.min_reader_version() > 1 || protocol.min_writer_version() > 2 {
+            return Err(Error::schema(
+                name,
+                format!(
+                    "another engine gave it table features (protocol {}/{}) that this program does not write: take them off it, or query it only",
+                    protocol.min_reader_version(),
+                    protocol.min_writer_version()
+                ),
+            ));
+        }
+        let metadata = state.metadata();
+        let schema = Arc::new(schema::from_delta(name, state.schema().as_ref())?);
+        let partition_by = metadata.partition_columns().to_vec();
+        let data = schema.fields().iter().filter(|field| !partition_by.contains(field.name())).cloned().collect::<Vec<_>>();
+        let property = |key: &str| metadata.configuration().get(key);
+        let stats_columns: Vec<String> =
+            property(STATS_COLUMNS).map(|columns| columns.split(',').map(|column| column.trim().to_owned()).collect()).unwrap_or_default();
+        Ok(Self {
+            schema,
+            data_schema: Arc::new(Schema::new(data)),
+            partition_by,
+            stats_columns: stats_columns.into(),
+            checkpoint_interval: state.table_config().checkpoint_interval.map_or(10, |interval| interval.get()),
+        })
+    }
+}
+
+/// The property that names the columns with statistics.
+pub(crate) const STATS_COLUMNS: &str = "delta.dataSkippingStatsColumns";
+
+async fn load_state(home: &Home) -> Result<Option<DeltaTableState>, Error> {
+    match DeltaTableState::try_new(home.log.as_ref(), None).await {
+        Ok(state) => Ok(Some(state)),
+        Err(DeltaTableError::NotATable(_)) => Ok(None),
+        Err(error) => Err(Error::delta(format!("load {}", home.name), error)),
+    }
+}
+
+fn number(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
