@@ -1,0 +1,129 @@
+//! The tracking plan: which events there are, what their properties look like, and what happens to those that differ.
+//!
+//! A plan is one file, YAML or JSON:
+//!
+//! ```yaml
+//! version: "2026-11-23"
+//! default_policy: quarantine       # quarantine | reject | flag
+//! unknown_types: allow             # allow | violation
+//! require_subject: false           # must every event have user_id or anonymous_id?
+//! sources:
+//!   web: {policy: flag}
+//! definitions:                     # JSON Schemas to refer to as "#/$defs/currency"
+//!   currency: {type: string, pattern: "^[A-Z]{3}$"}
+//! types:
+//!   conversion:
+//!     description: A goal was reached.
+//!     require_subject: true        # for this type, instead of the plan's
+//!     properties:                  # a JSON Schema (draft 2020-12) for each property
+//!       value: {type: number, minimum: 0}
+//!       currency: {$ref: "#/$defs/currency"}
+//!       email: {type: string, pii: hash}
+//!     required: [value]
+//!     additional_properties: true  # false: a property not named above is a violation
+//!     schema: {}                   # a JSON Schema for the properties as a whole, if they hang together
+//! ```
+//!
+//! A property that is `null` counts as absent. `format` is checked, `pattern` is a regular expression without look-around (so that it takes linear
+//! time), and nothing is ever fetched: a `$ref` reaches only what is in the plan. `pii` (`none`, `hash`, `drop`, `truncate`) may stand in the schema of a
+//! property, of its `properties` and `items`, and in a definition it refers to; reading the plan collects the marks, see [`Plan::pii`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, SourceName, Violation};
+
+mod check;
+mod compile;
+mod error;
+mod file;
+mod pii;
+#[cfg(test)]
+mod tests;
+
+pub use check::VIOLATIONS_MAX;
+pub use error::Error;
+pub use pii::{Pii, PiiMark};
+
+/// What happens to an event that breaks the plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// Taken, and kept as a dead letter; the answer says so.
+    #[default]
+    Quarantine,
+    /// Not taken.
+    Reject,
+    /// Taken into Silver, marked.
+    Flag,
+}
+
+/// What an event is whose type the plan does not name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownTypes {
+    /// As good as any.
+    #[default]
+    Allow,
+    /// A violation (`unknown_event_type`).
+    Violation,
+}
+
+/// A tracking plan, ready to check events. It is large; share it behind an `Arc`.
+#[derive(Debug)]
+pub struct Plan {
+    version: String,
+    default_policy: Policy,
+    unknown_types: UnknownTypes,
+    require_subject: bool,
+    sources: BTreeMap<SourceName, Policy>,
+    types: BTreeMap<String, compile::EventType>,
+}
+
+impl Plan {
+    /// The plan that holds where none is given: page and screen views, feature exposures, conversions, identify; any other type is allowed.
+    #[expect(clippy::expect_used, reason = "the text is part of the program, and a test reads it")]
+    pub fn built_in() -> Self {
+        Self::parse(include_str!("plan/built_in.yaml"), "built_in.yaml").expect("the built-in plan is sound")
+    }
+
+    /// Reads a plan, YAML or JSON. `filename` is for messages only.
+    ///
+    /// # Errors
+    ///
+    /// The first problem, with its place.
+    pub fn parse(text: &str, filename: &str) -> Result<Self, Error> {
+        compile::plan(file::read(text, filename)?, filename)
+    }
+
+    /// The version that the plan states of itself.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What happens to an event of this source that breaks the plan.
+    pub fn policy(&self, source: &SourceName) -> Policy {
+        self.sources.get(source).copied().unwrap_or(self.default_policy)
+    }
+
+    /// What is wrong with the event under this plan, at most [`VIOLATIONS_MAX`] things; empty when nothing is.
+    pub fn validate(&self, event: &Event) -> Vec<Violation> {
+        check::check(self, event)
+    }
+
+    /// The event types of the plan, in order of name.
+    pub fn types(&self) -> impl Iterator<Item = &str> {
+        self.types.keys().map(String::as_str)
+    }
+
+    /// What the plan says an event type is for. `None` where it says nothing or does not name the type.
+    pub fn description(&self, event_type: &str) -> Option<&str> {
+        self.types.get(event_type)?.description.as_deref()
+    }
+
+    /// The properties of an event type with personal data, in order of place. Marks of [`Pii::None`] are left out.
+    pub fn pii(&self, event_type: &str) -> &[PiiMark] {
+        self.types.get(event_type).map_or(&[], |found| &found.pii)
+    }
+}
