@@ -24,7 +24,7 @@ use crate::partition::{self, Part};
 use crate::reader::location;
 use crate::table::{Commit, Committed, Table};
 use crate::writer::{Encoded, Encoder};
-use crate::{metrics, maintain};
+use crate::{maintain, metrics};
 
 /// The pause after an error of the store never grows beyond this.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -78,7 +78,8 @@ impl Draft {
         ]
         .into();
         let now = Some(millis(id));
-        let progress = self.intent.progress.iter().map(|(app_id, version)| Transaction::new_with_last_update(app_id, *version, now)).collect();
+        let progress =
+            self.intent.progress.iter().map(|(app_id, version)| Transaction::new_with_last_update(app_id, *version, now)).collect();
         CommitData::new(self.actions.clone(), self.operation.clone(), metadata, progress).get_bytes()
     }
 }

@@ -136,7 +136,8 @@ impl Table {
     /// Reads the files one after the other and writes their rows into as few as the target size allows.
     async fn join(&self, group: &[Candidate], policy: &Compaction) -> Result<Vec<NewFile>, Error> {
         let Some(first) = group.first() else { return Ok(Vec::new()) };
-        let values: Vec<Option<String>> = self.shape.partition_by.iter().map(|column| first.values.get(column).cloned().flatten()).collect();
+        let values: Vec<Option<String>> =
+            self.shape.partition_by.iter().map(|column| first.values.get(column).cloned().flatten()).collect();
         let sources = group.iter().map(|file| Source { path: file.path.clone(), bytes: file.bytes, values: Vec::new() }).collect();
         let mut reader = self.reader(None)?;
         reader.schema = Arc::clone(&self.shape.data_schema);

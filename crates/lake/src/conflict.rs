@@ -28,10 +28,7 @@ pub(crate) enum Replaces {
     /// In the whole table.
     Everything,
     /// In the partitions where this column has one of these values.
-    Partitions {
-        column: String,
-        values: BTreeSet<String>,
-    },
+    Partitions { column: String, values: BTreeSet<String> },
 }
 
 impl Replaces {
@@ -119,7 +116,8 @@ mod tests {
         let reshaped = Entry { reshapes: true, ..winner() };
 
         let holds = |intent: &Intent, winner: &Entry| assert_eq!(check(intent, winner), Ok(()), "{intent:?} {winner:?}");
-        let clashes = |intent: &Intent, winner: &Entry| assert!(matches!(check(intent, winner), Err(Clash::Change(_))), "{intent:?} {winner:?}");
+        let clashes =
+            |intent: &Intent, winner: &Entry| assert!(matches!(check(intent, winner), Err(Clash::Change(_))), "{intent:?} {winner:?}");
 
         let fenced = Clash::Progress { app_id: "journal:1:0".to_owned(), found: 8, asked: 9 };
         assert_eq!(check(&append, &moved("journal:1:0")), Err(fenced));

@@ -52,7 +52,10 @@ impl Lake {
         let scheme = Url::parse(&format!("{}://", root.scheme())).map_err(|error| Error::Setting(format!("`{location}`: {error}")))?;
         let factories = object_store_factories();
         let Some(factory) = factories.get(&scheme) else {
-            return Err(Error::Setting(format!("`{location}` cannot hold the lake: use a folder, this program knows no {}", root.scheme())));
+            return Err(Error::Setting(format!(
+                "`{location}` cannot hold the lake: use a folder, this program knows no {}",
+                root.scheme()
+            )));
         };
         let (store, _) = factory.parse_url_opts(&root, &StorageConfig::default()).map_err(unusable)?;
         Self::with_store(root, store, options)

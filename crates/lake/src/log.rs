@@ -86,8 +86,7 @@ fn parse(table: &str, version: i64, bytes: &Bytes) -> Result<Entry, Error> {
         return Err(damaged("the log file is empty".to_owned()));
     }
     let actions = get_actions(version.unsigned_abs(), bytes).map_err(|error| damaged(error.to_string()))?;
-    let mut entry =
-        Entry { version, info: Map::new(), adds: Vec::new(), removes: Vec::new(), progress: Vec::new(), reshapes: false };
+    let mut entry = Entry { version, info: Map::new(), adds: Vec::new(), removes: Vec::new(), progress: Vec::new(), reshapes: false };
     for action in actions {
         match action {
             Action::CommitInfo(mut commit) => {

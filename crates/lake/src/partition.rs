@@ -30,10 +30,8 @@ pub(crate) fn split(batches: &[RecordBatch], partition_by: &[String]) -> Result<
     let mut parts: BTreeMap<Box<[u8]>, Part> = BTreeMap::new();
     let mut converter = None;
     for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-        let keys: Vec<ArrayRef> = partition_by
-            .iter()
-            .map(|name| batch.column_by_name(name).cloned().ok_or_else(|| missing(name)))
-            .collect::<Result<_, _>>()?;
+        let keys: Vec<ArrayRef> =
+            partition_by.iter().map(|name| batch.column_by_name(name).cloned().ok_or_else(|| missing(name))).collect::<Result<_, _>>()?;
         let converter = match &mut converter {
             Some(converter) => converter,
             none => none.insert(RowConverter::new(keys.iter().map(|key| SortField::new(key.data_type().clone())).collect())?),
@@ -42,7 +40,8 @@ pub(crate) fn split(batches: &[RecordBatch], partition_by: &[String]) -> Result<
         let data = without(batch, partition_by)?;
         for (key, indices) in group(&rows) {
             let first = indices.first().copied().unwrap_or_default() as usize;
-            let taken = if indices.len() == batch.num_rows() { data.clone() } else { take_record_batch(&data, &UInt32Array::from(indices))? };
+            let taken =
+                if indices.len() == batch.num_rows() { data.clone() } else { take_record_batch(&data, &UInt32Array::from(indices))? };
             if let Some(part) = parts.get_mut(&key) {
                 part.batches.push(taken);
                 continue;

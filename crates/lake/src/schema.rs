@@ -18,7 +18,12 @@ pub(crate) fn to_delta(table: &str, schema: &Schema) -> Result<StructType, Error
         if wanted.data_type() != kept.data_type() {
             return Err(Error::schema(
                 table,
-                format!("column {} would come back as {} when written as {}, use the former", wanted.name(), kept.data_type(), wanted.data_type()),
+                format!(
+                    "column {} would come back as {} when written as {}, use the former",
+                    wanted.name(),
+                    kept.data_type(),
+                    wanted.data_type()
+                ),
             ));
         }
         if has_local_time(wanted.data_type()) {
@@ -52,7 +57,12 @@ pub(crate) fn grow(table: &str, current: &Schema, wanted: &Schema) -> Result<Opt
             Ok(existing) if existing.data_type() != field.data_type() => {
                 return Err(Error::schema(
                     table,
-                    format!("column {} is {} there and {} is wanted, use a new column", field.name(), existing.data_type(), field.data_type()),
+                    format!(
+                        "column {} is {} there and {} is wanted, use a new column",
+                        field.name(),
+                        existing.data_type(),
+                        field.data_type()
+                    ),
                 ));
             }
             Ok(existing) if !existing.is_nullable() && field.is_nullable() => {
@@ -60,7 +70,9 @@ pub(crate) fn grow(table: &str, current: &Schema, wanted: &Schema) -> Result<Opt
             }
             Ok(_) => {}
             Err(_) if field.is_nullable() => fields.push(Arc::new(Field::new(field.name(), field.data_type().clone(), true))),
-            Err(_) => return Err(Error::schema(table, format!("column {} is new and must take nulls: the rows there have none", field.name()))),
+            Err(_) => {
+                return Err(Error::schema(table, format!("column {} is new and must take nulls: the rows there have none", field.name())));
+            }
         }
     }
     if let Some(missing) = current.fields().iter().find(|field| !field.is_nullable() && wanted.field_with_name(field.name()).is_err()) {

@@ -7,7 +7,6 @@ use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use deltalake::DeltaTableError;
 use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use deltalake::kernel::Snapshot;
 use deltalake::logstore::ObjectStoreRef;
@@ -20,16 +19,18 @@ use crate::table::Home;
 /// The catalog of our tables; the schema `public` holds those without a dot in their name.
 const CATALOG: &str = "tidegate";
 const SCHEMA: &str = "public";
+/// One part in so many of a query's memory is for merging what was spilled.
+const SPILL_SHARE: usize = 8;
 /// The schemas there always are, also before their first table.
 const SCHEMAS: [&str; 3] = ["bronze", "silver", "gold"];
 
 /// A table at its newest version, as a DataFusion table; `None` when there is none.
 pub(crate) async fn provider(home: &Home) -> Result<Option<Arc<dyn TableProvider>>, Error> {
-    let snapshot = match Snapshot::try_new(home.log.as_ref(), None).await {
-        Ok(snapshot) => snapshot,
-        Err(DeltaTableError::NotATable(_)) => return Ok(None),
-        Err(error) => return Err(Error::delta(format!("load {}", home.name), error)),
-    };
+    if !home.exists().await? {
+        return Ok(None);
+    }
+    let snapshot = Snapshot::try_new(home.log.as_ref(), None).await;
+    let snapshot = snapshot.map_err(|error| Error::delta(format!("load {}", home.name), error))?;
     // Plain types for all columns: dictionaries and views are a gain within an engine and a burden on whoever takes the results.
     let config = DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
     let scan = DeltaScanNext::new(snapshot, config).map_err(|error| Error::store(format!("query {}", home.name), error))?;
@@ -47,6 +48,9 @@ pub(crate) fn empty(options: &Options, root: &Url, store: ObjectStoreRef) -> Res
     settings.execution.parquet.schema_force_view_types = false;
     settings.sql_parser.map_string_types_to_utf8view = false;
     let memory = usize::try_from(options.query_memory_bytes_max).unwrap_or(usize::MAX);
+    // Each core sets this aside for merging what it spilled; the default asks for more than a small bound has.
+    let reservation = memory / SPILL_SHARE / settings.execution.target_partitions.max(1);
+    settings.execution.sort_spill_reservation_bytes = settings.execution.sort_spill_reservation_bytes.min(reservation);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
         .with_disk_manager_builder(DiskManagerBuilder::default().with_max_temp_directory_size(options.query_spill_bytes_max))

@@ -53,7 +53,10 @@ impl TableSpec {
         for column in &self.partition_by {
             let data_type = self.schema.field_with_name(column).map(|field| field.data_type()).ok();
             if !data_type.is_some_and(partitions_by) {
-                return Err(Error::schema(&self.name, format!("it cannot be partitioned by {column}: use a text, date, integer or boolean column")));
+                return Err(Error::schema(
+                    &self.name,
+                    format!("it cannot be partitioned by {column}: use a text, date, integer or boolean column"),
+                ));
             }
         }
         if self.schema.fields().len() <= self.partition_by.len() {

@@ -48,12 +48,14 @@ enum Bounds {
 impl Stats {
     /// Statistics of no rows yet. `wanted` names the columns; when it is empty the first 32 that are not binary are taken.
     pub(crate) fn new(schema: &Schema, wanted: &[String]) -> Self {
-        let fields = schema.fields().iter().filter(|field| {
-            if wanted.is_empty() { !matches!(field.data_type(), DataType::Binary) } else { wanted.contains(field.name()) }
-        });
+        let fields = schema
+            .fields()
+            .iter()
+            .filter(|field| if wanted.is_empty() { !matches!(field.data_type(), DataType::Binary) } else { wanted.contains(field.name()) });
         let fields = fields.filter(|field| !field.data_type().is_nested());
         let limit = if wanted.is_empty() { COLUMNS_MAX } else { usize::MAX };
-        let column = |field: &arrow::datatypes::FieldRef| Column { name: field.name().clone(), nulls: 0, bounds: Bounds::of(field.data_type()) };
+        let column =
+            |field: &arrow::datatypes::FieldRef| Column { name: field.name().clone(), nulls: 0, bounds: Bounds::of(field.data_type()) };
         Self { rows: 0, columns: fields.take(limit).map(column).collect() }
     }
 
@@ -147,7 +149,9 @@ impl Bounds {
 
 fn wider<T: PartialOrd + Copy>(seen: &mut Option<(T, T)>, found: Option<(T, T)>) {
     *seen = match (*seen, found) {
-        (Some((least, greatest)), Some((min, max))) => Some((if min < least { min } else { least }, if max > greatest { max } else { greatest })),
+        (Some((least, greatest)), Some((min, max))) => {
+            Some((if min < least { min } else { least }, if max > greatest { max } else { greatest }))
+        }
         (seen, found) => seen.or(found),
     };
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use deltalake::ObjectStoreError;
 use deltalake::kernel::{Action, Remove};
 use deltalake::logstore::object_store::ObjectStoreExt as _;
 use deltalake::logstore::{LogStoreRef, ObjectStoreRef, commit_uri_from_version};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
-use deltalake::{DeltaTableError, ObjectStoreError};
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use serde_json::{Map, Value};
 
@@ -40,6 +40,12 @@ impl Home {
     /// Rooted at the table's folder.
     pub(crate) fn store(&self) -> ObjectStoreRef {
         self.log.object_store(None)
+    }
+
+    /// Whether there is a table. Asked before it is loaded: what the library says of a folder that is not there differs from store to store.
+    pub(crate) async fn exists(&self) -> Result<bool, Error> {
+        let found = self.log.is_delta_table_location().await;
+        found.map_err(|error| Error::delta(format!("look for {}", self.name), error))
     }
 
     pub(crate) async fn entry(&self, version: i64) -> Result<Option<Entry>, Error> {
@@ -300,9 +306,7 @@ impl Table {
     /// # Errors
     /// `Retry` when the store fails.
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>, Error> {
-        session::provider(&self.home)
-            .await?
-            .ok_or_else(|| Error::Missing(format!("the table {} has been removed", self.home.name)))
+        session::provider(&self.home).await?.ok_or_else(|| Error::Missing(format!("the table {} has been removed", self.home.name)))
     }
 
     pub(crate) fn reader(&self, columns: Option<&[&str]>) -> Result<Reader, Error> {
@@ -441,11 +445,11 @@ impl Shape {
 pub(crate) const STATS_COLUMNS: &str = "delta.dataSkippingStatsColumns";
 
 async fn load_state(home: &Home) -> Result<Option<DeltaTableState>, Error> {
-    match DeltaTableState::try_new(home.log.as_ref(), None).await {
-        Ok(state) => Ok(Some(state)),
-        Err(DeltaTableError::NotATable(_)) => Ok(None),
-        Err(error) => Err(Error::delta(format!("load {}", home.name), error)),
+    if !home.exists().await? {
+        return Ok(None);
     }
+    let state = DeltaTableState::try_new(home.log.as_ref(), None).await;
+    state.map(Some).map_err(|error| Error::delta(format!("load {}", home.name), error))
 }
 
 fn number(version: u64) -> i64 {

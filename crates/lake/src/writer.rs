@@ -49,7 +49,14 @@ impl Encoder {
     /// Files of this schema, which has no partition columns.
     pub(crate) fn new(schema: SchemaRef, stats_columns: Arc<[String]>, options: &Options) -> Result<Self, ParquetError> {
         let properties = properties(&schema, options)?;
-        Ok(Self { schema, stats_columns, properties, file_bytes_max: options.file_bytes_max, file_rows_max: options.file_rows_max, open: None })
+        Ok(Self {
+            schema,
+            stats_columns,
+            properties,
+            file_bytes_max: options.file_bytes_max,
+            file_rows_max: options.file_rows_max,
+            open: None,
+        })
     }
 
     /// The same, with another size of the files.

@@ -4,9 +4,8 @@ use futures::TryStreamExt as _;
 use super::*;
 
 fn at(folder: &tempfile::TempDir, name: &str) -> Path {
-    Path::from_filesystem_path(folder.path().join(name)).unwrap_or_else(|_| {
-        Path::parse(format!("{}/{name}", folder.path().display()).trim_start_matches('/')).unwrap()
-    })
+    Path::from_filesystem_path(folder.path().join(name))
+        .unwrap_or_else(|_| Path::parse(format!("{}/{name}", folder.path().display()).trim_start_matches('/')).unwrap())
 }
 
 async fn text(store: &Durable, path: &Path) -> String {

@@ -29,7 +29,10 @@ fn a_version_is_read_into_what_matters() {
 
 #[test]
 fn commits_of_others_have_nothing_of_ours() {
-    let entry = read(&[r#"{"commitInfo":{"operation":"WRITE"}}"#, r#"{"add":{"path":"1","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true}}"#]);
+    let entry = read(&[
+        r#"{"commitInfo":{"operation":"WRITE"}}"#,
+        r#"{"add":{"path":"1","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true}}"#,
+    ]);
     let entry = entry.unwrap();
     assert_eq!((entry.commit_id(), entry.info.len()), (None, 0));
     assert_eq!(entry.into_added()[0].rows, None);

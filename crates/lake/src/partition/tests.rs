@@ -24,8 +24,7 @@ fn numbers(part: &Part) -> Vec<i64> {
 fn rows_go_to_their_partition_and_keep_their_order() {
     let rows = [batch(&[Some("b"), Some("a"), Some("b"), None], 0), batch(&[], 9), batch(&[Some("a"), Some("a")], 4)];
     let parts = split(&rows, &names(&["k"])).unwrap();
-    let seen: Vec<(Option<&str>, Vec<i64>)> =
-        parts.iter().map(|part| (part.values.first().unwrap().as_deref(), numbers(part))).collect();
+    let seen: Vec<(Option<&str>, Vec<i64>)> = parts.iter().map(|part| (part.values.first().unwrap().as_deref(), numbers(part))).collect();
     assert_eq!(seen, [(None, vec![3]), (Some("a"), vec![1, 4, 5]), (Some("b"), vec![0, 2])]);
     assert!(parts.iter().all(|part| part.batches.iter().all(|batch| batch.num_columns() == 1)));
 }

@@ -14,7 +14,8 @@ fn our_types_survive_the_way_through_delta() {
         let taken = to_delta("t", &schema(&[("a", data_type.clone(), true)])).is_ok();
         assert_eq!(taken, expect, "{data_type}");
     };
-    for good in [DataType::Utf8, DataType::Binary, DataType::Date32, DataType::Boolean, DataType::Int32, DataType::Int64, DataType::Float64] {
+    for good in [DataType::Utf8, DataType::Binary, DataType::Date32, DataType::Boolean, DataType::Int32, DataType::Int64, DataType::Float64]
+    {
         check(good, true);
     }
     check(utc(TimeUnit::Microsecond), true);
@@ -30,9 +31,10 @@ fn a_table_grows_by_nullable_columns_only() {
     let table = schema(&[("id", DataType::Utf8, false), ("n", DataType::Int64, true)]);
     let check = |wanted: &[(&str, DataType, bool)], expect: Result<Option<Vec<&str>>, ()>| {
         let grown = grow("t", &table, &schema(wanted));
-        let names = grown.as_ref().map_err(|_| ()).map(|grown| {
-            grown.as_ref().map(|grown| grown.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>())
-        });
+        let names = grown
+            .as_ref()
+            .map_err(|_| ())
+            .map(|grown| grown.as_ref().map(|grown| grown.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>()));
         assert_eq!(names, expect, "{wanted:?}");
     };
     let id = ("id", DataType::Utf8, false);

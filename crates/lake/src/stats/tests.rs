@@ -43,7 +43,9 @@ fn bounds_by_type() {
 
 #[test]
 fn batches_add_up() {
-    let batch = |values: Vec<Option<i64>>| RecordBatch::try_from_iter_with_nullable([("a", Arc::new(Int64Array::from(values)) as _, true)]).unwrap();
+    let batch = |values: Vec<Option<i64>>| {
+        RecordBatch::try_from_iter_with_nullable([("a", Arc::new(Int64Array::from(values)) as _, true)]).unwrap()
+    };
     let stats = of(&[batch(vec![None, Some(4)]), batch(vec![]), batch(vec![None]), batch(vec![Some(9), Some(1)])], &[]);
     assert_eq!(stats, json!({"numRecords": 5, "minValues": {"a": 1}, "maxValues": {"a": 9}, "nullCount": {"a": 2}}));
 }

@@ -1,0 +1,169 @@
+use std::time::{Duration, SystemTime};
+
+use arrow::array::RecordBatch;
+use lake::{Commit, Compaction, ErrorKind, Lake, Options};
+
+use crate::common::*;
+
+fn small() -> Compaction {
+    Compaction { min_files: 4, ..Compaction::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_keeps_the_rows_and_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = local(&folder).await;
+    let mut writer = lake.table(&spec()).await.unwrap();
+    for n in 0..9 {
+        writer.append(vec![rows(n * 2, &[MONDAY, MONDAY + 1])], progress(&[("a", n + 1)])).await.unwrap();
+    }
+    let before = lake.session().await.unwrap();
+    let old_files = writer.added(0, 9).await.unwrap();
+
+    let mut janitor = lake.table(&spec()).await.unwrap();
+    let done = janitor.compact(&small()).await.unwrap();
+    assert_eq!((done.files_before, done.files_after, done.given_up), (18, 2, false));
+    assert!(done.bytes_after < done.bytes_before);
+    assert_eq!(visible(&lake).await, (0..18).collect::<Vec<_>>());
+    assert_eq!(janitor.compact(&small()).await.unwrap().files_before, 0, "there is nothing left to do");
+
+    // Who reads by version sees each row once, whether a file was compacted since or not.
+    assert!(janitor.added(9, janitor.version()).await.unwrap().is_empty());
+    assert_eq!(numbers(&janitor.read(&old_files, None).await.unwrap()).len(), 18);
+    assert_eq!(count(&before, "select count(*) from bronze.events").await, 18, "a reader of the older version reads on");
+
+    // The writer was not told, and goes on.
+    writer.append(vec![day_rows(18, 1)], progress(&[("a", 10)])).await.unwrap();
+    let session = lake.session().await.unwrap();
+    let monday = query(&session, "select n from bronze.events where day = '2026-11-23'").await;
+    let compacted: Vec<i64> = numbers(&monday).into_iter().filter(|n| *n < 18).collect();
+    assert_eq!(compacted, (0..9).map(|n| n * 2).collect::<Vec<_>>(), "rows stand in the order of their files");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_and_writers_do_not_stop_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = local(&folder).await;
+    let mut writer = lake.table(&spec()).await.unwrap();
+    let janitor = tokio::spawn({
+        let lake = lake.clone();
+        async move {
+            let mut table = lake.table(&spec()).await.unwrap();
+            let mut files = 0;
+            for _ in 0..15 {
+                files += table.compact(&small()).await.unwrap().files_before;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            files
+        }
+    });
+    for n in 0..60 {
+        writer.append(vec![day_rows(n, 1)], progress(&[("a", n + 1)])).await.unwrap();
+    }
+    assert!(janitor.await.unwrap() > 0);
+    assert_eq!(visible(&lake).await, (0..60).collect::<Vec<_>>());
+    writer.refresh().await.unwrap();
+    assert_eq!(all_added(&writer).await, (0..60).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_compactions_of_the_same_files_end_in_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = local(&folder).await;
+    let mut writer = lake.table(&spec()).await.unwrap();
+    for n in 0..8 {
+        writer.append(vec![day_rows(n, 1)], Commit::default()).await.unwrap();
+    }
+    let runs = (0..4).map(|_| {
+        let lake = lake.clone();
+        tokio::spawn(async move { lake.table(&spec()).await.unwrap().compact(&small()).await.unwrap() })
+    });
+    let done: Vec<_> = futures::future::join_all(runs).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(done.iter().filter(|done| done.files_after == 1).count(), 1, "{done:?}");
+    assert_eq!(visible(&lake).await, (0..8).collect::<Vec<_>>());
+    assert_eq!(data_files(&lake).await.len(), 9, "who gave up left no file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vacuum_takes_orphans_and_replaced_files_after_their_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = local(&folder).await;
+    let mut table = lake.table(&spec()).await.unwrap();
+    for n in 0..4 {
+        table.append(vec![day_rows(n, 1)], Commit::default()).await.unwrap();
+    }
+    table.compact(&small()).await.unwrap();
+    let orphan = folder.path().join("bronze/events/day=2026-11-23/part-of-a-crashed-commit.zstd.parquet");
+    std::fs::write(&orphan, "x").unwrap();
+
+    assert_eq!(table.vacuum(Duration::from_secs(3600)).await.unwrap().files, 0);
+    assert_eq!(data_files(&lake).await.len(), 6);
+    assert_eq!(table.vacuum(Duration::ZERO).await.unwrap().files, 5);
+    assert!(!orphan.exists());
+    assert_eq!(visible(&lake).await, [0, 1, 2, 3]);
+    table.append(vec![day_rows(4, 1)], progress(&[("a", 1)])).await.unwrap();
+    assert_eq!(visible(&lake).await, [0, 1, 2, 3, 4]);
+}
+
+/// Makes the log look a month old, all but its newest versions.
+fn age_log(folder: &tempfile::TempDir, before: i64) {
+    let log = folder.path().join("bronze/events/_delta_log");
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    for entry in std::fs::read_dir(log).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.split('.').next().and_then(|version| version.parse::<i64>().ok()).is_some_and(|version| version < before) {
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_and_rows_outlive_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { checkpoint_interval: 10, ..Options::default() };
+    let lake = Lake::open(folder.path().to_str().unwrap(), options).await.unwrap();
+    let mut table = lake.table(&spec()).await.unwrap();
+    let mut left_behind = lake.table(&spec()).await.unwrap();
+    table.append(vec![day_rows(100, 1)], progress(&[("early", 1)])).await.unwrap();
+    for n in 0..25 {
+        table.append(vec![day_rows(n, 1)], progress(&[("a", n + 1)])).await.unwrap();
+    }
+    age_log(&folder, 20);
+    for n in 25..35 {
+        table.append(vec![day_rows(n, 1)], progress(&[("a", n + 1)])).await.unwrap();
+    }
+    let log = std::fs::read_dir(folder.path().join("bronze/events/_delta_log")).unwrap().count();
+    assert!(log < 30, "{log} files of the log were not cleaned up");
+
+    let mut reopened = lake.reader("bronze.events").await.unwrap().unwrap();
+    assert_eq!(reopened.progress("early").await.unwrap(), Some(1));
+    assert_eq!(reopened.progress("a").await.unwrap(), Some(35));
+    assert_eq!(visible(&lake).await.len(), 36);
+    let missing = reopened.added(0, 5).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Missing);
+    assert!(missing.to_string().contains("log_retention"), "{missing}");
+    assert_eq!(reopened.added(30, reopened.version()).await.unwrap().len() as i64, reopened.version() - 30);
+
+    // A handle whose next version was cleaned away must not "create" it far behind what readers read.
+    assert_eq!(left_behind.version(), 0);
+    let refused = left_behind.append(vec![day_rows(0, 1)], progress(&[("a", 1)])).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Fenced);
+    left_behind.append(vec![day_rows(200, 1)], progress(&[("new", 1)])).await.unwrap();
+    assert_eq!(left_behind.version(), reopened.version() + 1);
+    assert_eq!(visible(&lake).await.len(), 37);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_writes_become_several_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { file_rows_max: 1000, ..Options::default() };
+    let lake = Lake::open(folder.path().to_str().unwrap(), options).await.unwrap();
+    let mut table = lake.table(&spec()).await.unwrap();
+    let batches: Vec<RecordBatch> = (0..5).map(|n| day_rows(n * 700, 700)).collect();
+    let made = table.append(batches, Commit::default()).await.unwrap();
+    assert_eq!((made.files, made.rows, made.version), (4, 3500, 1));
+    assert_eq!(all_added(&table).await, (0..3500).collect::<Vec<_>>());
+    let done = table.compact(&Compaction { min_files: 2, ..Compaction::default() }).await.unwrap();
+    assert_eq!((done.files_before, done.files_after), (4, 4), "the bound on rows holds for compaction too");
+}
