@@ -1,0 +1,95 @@
+//! The durable, ordered log between the gate and the lake.
+//!
+//! One trait states the law; each implementation stands beside it and runs the one conformance suite in [`conformance`]. The journal knows no
+//! event fields: a record is a key, a header and a value, all of them bytes.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use bytes::Bytes;
+
+pub mod conformance;
+pub mod embedded;
+mod error;
+pub mod metrics;
+
+pub use error::{Error, ErrorKind};
+
+/// What is appended: bytes with a key that chooses the partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Chooses the partition: records of the same key are in the same partition, in the order they were appended.
+    pub key: [u8; 16],
+    /// What the writer says about the value.
+    pub header: Bytes,
+    /// The value, as it came.
+    pub value: Bytes,
+}
+
+/// A record as it stands in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The partition it is in.
+    pub partition: u32,
+    /// Its offset there.
+    pub offset: u64,
+    /// What was appended.
+    pub record: Record,
+}
+
+/// Offsets by partition; a partition that is not named stands at its start.
+pub type Offsets = BTreeMap<u32, u64>;
+
+/// How much one [`Journal::read`] may return.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimit {
+    /// At most so many records.
+    pub records_max: usize,
+    /// Stops after the record with which the sum of header and value bytes reaches this; always returns one record if there is one.
+    pub bytes_max: usize,
+}
+
+/// The law of every journal:
+///
+/// 1. When `append` returns `Ok`, every record given is durable: it survives a kill of the process and, as far as the medium allows, a loss of power. It
+///    is all or nothing for a caller that was told `Ok`; after an `Err` or a crash, any, all or none of the records may be there.
+/// 2. Within a partition, records are read in the order of their offsets, and an offset, once readable, means the same record for ever.
+///    Offsets only grow; they may have gaps only where an implementation says so.
+/// 3. Only durable records are readable.
+/// 4. What is damaged is an error that names the place; damage is never returned as a record and never skipped.
+/// 5. `trim` removes only from the front, and only what lies before the offsets given.
+/// 6. Memory and disk are bounded: an `append` over a bound is [`ErrorKind::Full`] and leaves nothing behind.
+#[async_trait::async_trait]
+pub trait Journal: Send + Sync + Debug {
+    /// Which making of the journal this is. It grows when offsets begin anew or the number of partitions changes, so that
+    /// (generation, partition, offset) never means two things.
+    fn generation(&self) -> u32;
+
+    /// How many partitions there are, numbered from 0.
+    fn partitions(&self) -> u32;
+
+    /// Makes the records durable and tells, in the order given, the partition and offset each one got.
+    async fn append(&self, records: Vec<Record>) -> Result<Vec<(u32, u64)>, Error>;
+
+    /// Reads durable records from the given offsets on (from its start where a partition is not named), ordered by offset within each partition. Returns an
+    /// empty list when there is nothing there yet; [`ErrorKind::Trimmed`] when an offset named lies before what is still there.
+    async fn read(&self, from: &Offsets, limit: ReadLimit) -> Result<Vec<Stored>, Error>;
+
+    /// Waits until a partition holds a durable record at or after the given offsets. May wake early. Safe to drop.
+    async fn wait(&self, from: &Offsets);
+
+    /// The first offset still there, by partition.
+    async fn start(&self) -> Result<Offsets, Error>;
+
+    /// One past the last durable offset, by partition.
+    async fn end(&self) -> Result<Offsets, Error>;
+
+    /// Lets go of records that lie before the given offsets. May keep more than it must.
+    async fn trim(&self, before: &Offsets) -> Result<(), Error>;
+}
+
+/// The partition of a key: its first 8 bytes, little endian, modulo the number of partitions. Keys are digests, so this spreads evenly.
+pub fn partition_of(key: &[u8; 16], partitions: u32) -> u32 {
+    let [a, b, c, d, e, f, g, h, ..] = *key;
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]) % u64::from(partitions.max(1))) as u32
+}
