@@ -5,6 +5,7 @@
 //! list of all files: a commit costs the same on a table of a million files as on an empty one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -115,7 +116,7 @@ impl Table {
 
     /// Puts the entry after the last one, again and again, while what is there first leaves the decision standing.
     async fn put(&mut self, intent: &Intent, id: &str, bytes: Bytes) -> Result<i64, Error> {
-        let options = self.home.options.clone();
+        let options = Arc::clone(&self.home.options);
         let (mut lost, mut failed) = (0, 0);
         loop {
             let version = self.version + 1;
@@ -181,12 +182,12 @@ impl Table {
 
     /// Writes the rows into files of their partitions. They are no part of the table before a commit names them.
     pub(crate) async fn write(&self, parts: Vec<Part>, data_change: bool) -> Result<Vec<NewFile>, Error> {
-        let (schema, stats_columns) = (self.shape.data_schema.clone(), self.shape.stats_columns.clone());
-        let options = self.home.options.clone();
+        let (schema, stats_columns) = (Arc::clone(&self.shape.data_schema), Arc::clone(&self.shape.stats_columns));
+        let options = Arc::clone(&self.home.options);
         let encode = move || {
             let mut encoded = Vec::new();
             for part in parts {
-                let mut encoder = Encoder::new(schema.clone(), stats_columns.clone(), &options)?;
+                let mut encoder = Encoder::new(Arc::clone(&schema), Arc::clone(&stats_columns), &options)?;
                 let mut files = Vec::new();
                 for batch in &part.batches {
                     encoder.write(batch, &mut files)?;
@@ -208,7 +209,7 @@ impl Table {
         let paths: Vec<String> = named.iter().map(|(file, _)| file.add.path.clone()).collect();
         let store = self.home.store();
         let put = |(file, bytes): (NewFile, Vec<u8>)| {
-            let store = store.clone();
+            let store = Arc::clone(&store);
             async move {
                 let put = store.put(&location(&file.add.path), PutPayload::from(bytes)).await;
                 put.map(|_| file).map_err(|error| Error::object("write a data file", error))
@@ -245,6 +246,11 @@ impl Table {
             }
         }
     }
+}
+
+/// Now, as ids tell it: for comparing with the times of files, and for nothing else.
+pub(crate) fn now_millis() -> i64 {
+    millis(Uuid::now_v7())
 }
 
 /// The time in an id, in milliseconds since 1970. Times in the log are for people and for retention; no row depends on them.

@@ -58,6 +58,9 @@ pub struct Compacted {
     pub given_up: bool,
 }
 
+/// Partition columns and their values.
+type Values = BTreeMap<String, Option<String>>;
+
 /// A file that may be joined with others.
 #[derive(Debug, Clone, PartialEq)]
 struct Candidate {
@@ -65,7 +68,7 @@ struct Candidate {
     bytes: u64,
     rows: Option<u64>,
     modified: i64,
-    values: BTreeMap<String, Option<String>>,
+    values: Values,
     remove: Remove,
 }
 
@@ -180,7 +183,7 @@ fn encoded<T>(result: Result<Result<T, parquet::errors::ParquetError>, tokio::ta
 /// Which files to join: per partition and size class, in the order they were written, groups of at least `min_files` that give about one file of the
 /// target size. Smaller classes go first: they are most of the files and least of the work.
 fn plan(files: Vec<Candidate>, policy: &Compaction) -> Vec<Vec<Candidate>> {
-    let mut classes: BTreeMap<(u32, BTreeMap<String, Option<String>>), Vec<Candidate>> = BTreeMap::new();
+    let mut classes: BTreeMap<(u32, Values), Vec<Candidate>> = BTreeMap::new();
     for file in files.into_iter().filter(|file| file.bytes < policy.target_file_bytes / 2) {
         classes.entry((class(file.bytes), file.values.clone())).or_default().push(file);
     }

@@ -80,6 +80,11 @@ impl Lake {
         &self.root
     }
 
+    /// The settings it was opened with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Opens a table to write to it; makes it if there is none. Columns that it lacks are added if they take nulls.
     ///
     /// # Errors
@@ -220,6 +225,8 @@ impl Lake {
         let hours = |duration: std::time::Duration| format!("interval {} seconds", duration.as_secs());
         let interval = spec.checkpoint_interval.unwrap_or(self.options.checkpoint_interval).max(1);
         let mut properties = HashMap::from([
+            // `Table::trim_log` does that, and asks who has still to read a version.
+            ("delta.enableExpiredLogCleanup".to_owned(), "false".to_owned()),
             ("delta.checkpointInterval".to_owned(), interval.to_string()),
             ("delta.logRetentionDuration".to_owned(), hours(self.options.log_retention)),
             ("delta.deletedFileRetentionDuration".to_owned(), hours(self.options.file_retention)),

@@ -27,7 +27,6 @@ pub use compact::{Compacted, Compaction};
 pub use error::{Error, ErrorKind};
 pub use lake::Lake;
 pub use log::Added;
-pub use maintain::{Checkpointed, Vacuumed};
 pub use metrics::describe as describe_metrics;
 pub use options::Options;
 pub use spec::TableSpec;

@@ -19,7 +19,7 @@ use deltalake::logstore::object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use uuid::Uuid;
 
 /// Folders remembered as synced; when there are more the memory is emptied, which costs syncs but never safety.
@@ -99,8 +99,23 @@ impl ObjectStore for Durable {
         self.inner.list(prefix)
     }
 
+    /// How readers find the newest versions of a log. The inner store looks at every file of the folder; after a day of a commit a second that takes
+    /// seconds for each query, so here files before the offset cost no more than their name.
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        let flat = prefix.zip(offset.as_ref().rsplit_once('/')).filter(|(prefix, (folder, _))| prefix.as_ref() == *folder);
+        let Some((prefix, (_, after))) = flat else { return self.inner.list_with_offset(prefix, offset) };
+        let folder = match self.inner.path_to_filesystem(prefix) {
+            Ok(folder) => folder,
+            Err(error) => return futures::stream::iter([Err(error)]).boxed(),
+        };
+        let (inner, prefix, offset, after) = (Arc::clone(&self.inner), prefix.clone(), offset.clone(), after.to_owned());
+        let listed = async move {
+            let below = prefix.clone();
+            let listing = tokio::task::spawn_blocking(move || list_after(&folder, &below, &after)).await?.map_err(generic)?;
+            let folders = futures::stream::iter(listing.folders).flat_map(move |folder| inner.list_with_offset(Some(&folder), &offset));
+            Ok::<_, Error>(futures::stream::iter(listing.files).map(Ok).chain(folders))
+        };
+        futures::stream::once(listed).try_flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -122,6 +137,45 @@ impl fmt::Display for Durable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DurableLocalFileSystem")
     }
+}
+
+/// What is in a folder.
+#[derive(Debug, Default)]
+struct Listing {
+    files: Vec<ObjectMeta>,
+    folders: Vec<Path>,
+}
+
+/// The files of a folder whose names come after this one, by name, and its folders.
+fn list_after(folder: &FilePath, prefix: &Path, after: &str) -> io::Result<Listing> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Listing::default()),
+        entries => entries?,
+    };
+    let mut listing = Listing::default();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        // A name with a `#` is a file that another writer has not finished.
+        let Some(name) = name.to_str().filter(|name| !name.contains('#')) else { continue };
+        if entry.file_type()?.is_dir() {
+            listing.folders.push(prefix.clone().join(name));
+            continue;
+        }
+        if name <= after {
+            continue;
+        }
+        match entry.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {} // deleted since
+            metadata => {
+                let metadata = metadata?;
+                let (location, last_modified) = (prefix.clone().join(name), metadata.modified()?.into());
+                listing.files.push(ObjectMeta { location, last_modified, size: metadata.len(), e_tag: None, version: None });
+            }
+        }
+    }
+    listing.files.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+    Ok(listing)
 }
 
 /// Writes the bytes beside the target, syncs them, and gives them their name.

@@ -23,11 +23,12 @@ pub struct Options {
     pub uploads_max: usize,
     /// A checkpoint of the log is written every so many versions.
     pub checkpoint_interval: u64,
-    /// Versions older than this may leave the log once a checkpoint covers them. Whoever reads a table version by version
-    /// ([`crate::Table::added`]) must not be longer behind than this.
+    /// How long the versions of a table are kept in its log once a checkpoint covers them and no stage has still to read them. Each is a file, and
+    /// each load of the table lists them.
     #[serde(with = "humantime_serde")]
     pub log_retention: Duration,
-    /// How long a file that is no longer part of a table, or never became part of it, is kept. Must be longer than the longest query and the longest commit.
+    /// How long a file that is no longer part of a table, or never became part of it, is kept. Must be longer than the longest query and the longest
+    /// commit. Each is named in every checkpoint meanwhile.
     #[serde(with = "humantime_serde")]
     pub file_retention: Duration,
     /// How many commits of others one commit may lose against before it gives up with a conflict.
@@ -53,8 +54,8 @@ impl Default for Options {
             zstd_level: 3,
             uploads_max: 4,
             checkpoint_interval: 50,
-            log_retention: 7 * DAY,
-            file_retention: 7 * DAY,
+            log_retention: DAY,
+            file_retention: DAY,
             commit_attempts_max: 64,
             commit_errors_max: 4,
             commit_error_pause: Duration::from_millis(100),

@@ -253,8 +253,8 @@ impl Table {
     /// The files that versions after `after`, up to and including `through`, added with new rows, oldest version first.
     ///
     /// # Errors
-    /// `Missing` when the log no longer has one of these versions: whoever reads version by version has been longer away than
-    /// [`Options::log_retention`], and has to begin anew from the table as a whole.
+    /// `Missing` when the log no longer has one of these versions: whoever reads version by version has been away while
+    /// [`Table::trim_log`] was called without knowing of it, and has to begin anew from the table as a whole.
     pub async fn added(&self, after: i64, through: i64) -> Result<Vec<Added>, Error> {
         Ok(self.entries(after, through).await?.into_iter().flat_map(Entry::into_added).collect())
     }
@@ -271,8 +271,8 @@ impl Table {
         let fetch = |version| async move {
             self.home.entry(version).await?.ok_or_else(|| {
                 Error::Missing(format!(
-                    "version {version} of {} is not in its log: it has not been made, or it is older than lake.log_retention and only the table as a \
-                     whole can still be read",
+                    "version {version} of {} is not in its log: it has not been made, or it has been trimmed and only the table as a whole can \
+                     still be read",
                     self.home.name
                 ))
             })
@@ -284,7 +284,7 @@ impl Table {
     /// [`Table::stream`] does not.
     ///
     /// # Errors
-    /// `Missing` when a file is gone (replaced, and older than [`Options::file_retention`]), `Fatal` when it is damaged, `Retry` when the store fails.
+    /// `Missing` when a file is gone (replaced, and vacuumed since), `Fatal` when it is damaged, `Retry` when the store fails.
     pub async fn read(&self, files: &[Added], columns: Option<&[&str]>) -> Result<Vec<RecordBatch>, Error> {
         self.stream(files, columns)?.try_collect().await
     }
@@ -452,6 +452,6 @@ async fn load_state(home: &Home) -> Result<Option<DeltaTableState>, Error> {
     state.map(Some).map_err(|error| Error::delta(format!("load {}", home.name), error))
 }
 
-fn number(version: u64) -> i64 {
+pub(crate) fn number(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
 }

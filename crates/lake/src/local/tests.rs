@@ -1,7 +1,5 @@
-use deltalake::logstore::object_store::ObjectStoreExt as _;
-use futures::TryStreamExt as _;
-
 use super::*;
+use deltalake::logstore::object_store::ObjectStoreExt as _;
 
 fn at(folder: &tempfile::TempDir, name: &str) -> Path {
     Path::from_filesystem_path(folder.path().join(name))
@@ -95,4 +93,31 @@ async fn a_folder_that_cannot_be_written_is_an_error() {
     fs::write(folder.path().join("file"), "not a folder").unwrap();
     let refused = Durable::new().put(&at(&folder, "file/below"), "x".into()).await;
     assert!(refused.is_err());
+}
+
+/// Both ways of listing give the same.
+#[tokio::test]
+async fn listing_from_an_offset_is_what_the_inner_store_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Durable::new();
+    for name in ["log/00.json", "log/01.json", "log/02.json", "log/02.json.0f.tmp", "log/_last", "log/inner/05.json", "other/09.json"] {
+        store.put(&at(&folder, name), "x".into()).await.unwrap();
+    }
+    fs::write(folder.path().join("log/03.json#1"), "unfinished").unwrap();
+    let check = async |prefix: &str, offset: &str| {
+        let (prefix, offset) = (at(&folder, prefix), at(&folder, offset));
+        let sorted = async |list: BoxStream<'static, Result<ObjectMeta>>| {
+            let mut all: Vec<(String, u64)> = list.map_ok(|file| (file.location.to_string(), file.size)).try_collect().await.unwrap();
+            all.sort();
+            all
+        };
+        let ours = sorted(store.list_with_offset(Some(&prefix), &offset)).await;
+        assert_eq!(ours, sorted(store.inner.list_with_offset(Some(&prefix), &offset)).await, "{prefix} {offset}");
+        ours.len()
+    };
+    assert_eq!(check("log", "log/00.json").await, 5);
+    assert_eq!(check("log", "log/02.json").await, 3);
+    assert_eq!(check("log", "log/zz").await, 0);
+    assert_eq!(check("missing", "missing/00").await, 0);
+    assert_eq!(check("log", "other/00").await, 0);
 }

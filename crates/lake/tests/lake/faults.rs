@@ -19,17 +19,17 @@ use crate::common::*;
 
 /// What the next commits meet.
 #[derive(Debug, Default)]
-struct Faults {
+pub(crate) struct Faults {
     /// Commits that are taken, and answered with an error.
-    lies: AtomicUsize,
+    pub(crate) lies: AtomicUsize,
     /// Commits that are not taken, and answered with an error.
-    refusals: AtomicUsize,
+    pub(crate) refusals: AtomicUsize,
     /// Commits that never get an answer, and are taken.
-    silences: AtomicUsize,
+    pub(crate) silences: AtomicUsize,
     /// Data files whose upload fails.
-    uploads: AtomicUsize,
+    pub(crate) uploads: AtomicUsize,
     /// Requests for versions of the log that fail.
-    reads: AtomicUsize,
+    pub(crate) reads: AtomicUsize,
 }
 
 fn due(counter: &AtomicUsize) -> bool {
@@ -107,14 +107,14 @@ impl ObjectStore for Faulty {
     }
 }
 
-struct Rig {
-    lake: Lake,
+pub(crate) struct Rig {
+    pub(crate) lake: Lake,
     store: Arc<Faulty>,
-    faults: Arc<Faults>,
+    pub(crate) faults: Arc<Faults>,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let faults = Arc::new(Faults::default());
         let store = Arc::new(Faulty(InMemory::new(), Arc::clone(&faults)));
         let options = Options { commit_error_pause: std::time::Duration::from_millis(1), ..Options::default() };
@@ -122,7 +122,7 @@ impl Rig {
         Self { lake: Lake::with_store(root, Arc::clone(&store) as _, options).unwrap(), store, faults }
     }
 
-    async fn table(&self) -> Table {
+    pub(crate) async fn table(&self) -> Table {
         self.lake.table(&spec()).await.unwrap()
     }
 

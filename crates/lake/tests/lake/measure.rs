@@ -13,11 +13,11 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(parent).unwrap()
 }
 
-fn report(what: &str, times: &mut [Duration]) {
+fn report(what: &str, times: &mut [Duration]) -> String {
     times.sort();
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0;
     let mean = times.iter().sum::<Duration>().as_secs_f64() * 1000.0 / times.len() as f64;
-    println!("{what}: mean {mean:.2} ms, p50 {:.2}, p90 {:.2}, p99 {:.2}, max {:.2}", at(0.5), at(0.9), at(0.99), at(1.0));
+    format!("{what}: mean {mean:.2} ms, p50 {:.2}, p90 {:.2}, p99 {:.2}, max {:.2}", at(0.5), at(0.9), at(0.99), at(1.0))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,8 +40,8 @@ async fn measure_a_thousand_small_commits() {
                 janitor.compact(&Compaction::default()).await.unwrap();
             }
         }
-        report(&format!("{name}: commits 1 to 100"), &mut times[..100].to_vec());
-        report(&format!("{name}: commits 901 to 1000"), &mut times[900..].to_vec());
+        println!("{}", report(&format!("{name}: commits 1 to 100"), &mut times[..100].to_vec()));
+        println!("{}", report(&format!("{name}: commits 901 to 1000"), &mut times[900..].to_vec()));
         let started = Instant::now();
         let session = lake.session().await.unwrap();
         println!("{name}: session {:.1} ms", started.elapsed().as_secs_f64() * 1000.0);
