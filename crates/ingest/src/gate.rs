@@ -1,0 +1,226 @@
+//! The gate: what all requests share, and how it closes.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderMap;
+use axum::http::header::ORIGIN;
+use contract::{Plan, Timestamp};
+use journal::Journal;
+use telemetry::clock::{SharedClock, SystemClock};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::Error;
+use crate::admission::Budget;
+use crate::config::{self, Config};
+use crate::keys::{Keyring, Lookup, Source};
+use crate::rate::Rates;
+
+/// For how long after the journal last failed the gate says that it is not ready. After that it must be tried again.
+const UNREADY_AFTER_FAILURE: Duration = Duration::from_secs(10);
+
+/// The gate. Cheap to clone; all clones are the same gate.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) keyring: Keyring,
+    pub(crate) config: Config,
+    pub(crate) memory: Arc<Budget>,
+    pub(crate) rates: Rates,
+    pub(crate) sifting: Semaphore,
+    plan: RwLock<Arc<Plan>>,
+    clock: SharedClock,
+    requests: Arc<Semaphore>,
+    closing: AtomicBool,
+    in_flight: AtomicUsize,
+    left: Notify,
+    journal_failed_at: Mutex<Option<Instant>>,
+}
+
+/// Puts a [`Gate`] together.
+#[derive(Debug)]
+pub struct Builder {
+    journal: Arc<dyn Journal>,
+    keyring: Keyring,
+    plan: Arc<Plan>,
+    clock: SharedClock,
+    config: Config,
+}
+
+impl Builder {
+    /// The tracking plan; without this it is the built-in one.
+    #[must_use]
+    pub fn plan(mut self, plan: Arc<Plan>) -> Self {
+        self.plan = plan;
+        self
+    }
+
+    /// The clock that says when a request was received; without this it is the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The gate, open.
+    ///
+    /// # Errors
+    ///
+    /// Settings that contradict each other.
+    pub fn build(self) -> Result<Gate, config::Invalid> {
+        let config = self.config;
+        config.check()?;
+        let inner = Inner {
+            journal: self.journal,
+            keyring: self.keyring,
+            memory: Budget::new(config.in_flight_bytes_max),
+            rates: Rates::new(config.events_per_second_max, config.events_burst_max),
+            sifting: Semaphore::new(config.sifting_max),
+            requests: Arc::new(Semaphore::new(config.requests_max)),
+            config,
+            plan: RwLock::new(self.plan),
+            clock: self.clock,
+            closing: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            left: Notify::new(),
+            journal_failed_at: Mutex::new(None),
+        };
+        Ok(Gate { inner: Arc::new(inner) })
+    }
+}
+
+impl Gate {
+    /// A gate in front of this journal, for the sources of this keyring.
+    pub fn builder(journal: Arc<dyn Journal>, keyring: Keyring) -> Builder {
+        Builder { journal, keyring, plan: Arc::new(Plan::built_in()), clock: Arc::new(SystemClock), config: Config::default() }
+    }
+
+    /// Holds events that come from now on to another plan.
+    pub fn set_plan(&self, plan: Arc<Plan>) {
+        *self.inner.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
+
+    /// Takes no more requests: each is told to go elsewhere (503). Those in work are finished; wait for them with [`Gate::idle`].
+    pub fn shutdown(&self) {
+        self.inner.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// How many requests are in work, those included whose client has gone while the journal was writing.
+    pub fn in_flight(&self) -> usize {
+        self.inner.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Waits until no request is in work.
+    pub async fn idle(&self) {
+        loop {
+            let left = self.inner.left.notified();
+            tokio::pin!(left);
+            // Before the count is looked at, so that no one leaves unnoticed in between.
+            left.as_mut().enable();
+            if self.in_flight() == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Whether requests have a chance now; if not, why. A full journal is no reason: clients are to be told to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closing`], or [`Error::JournalUnavailable`] for ten seconds after the journal failed.
+    pub fn ready(&self) -> Result<(), Error> {
+        if self.inner.is_closing() {
+            return Err(Error::Closing);
+        }
+        let failed_at = *self.inner.journal_failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match failed_at {
+            Some(at) if at.elapsed() < UNREADY_AFTER_FAILURE => Err(Error::JournalUnavailable),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets a request in.
+    pub(crate) fn enter(&self) -> Result<Ticket, Error> {
+        let presence = Presence::of(self);
+        if self.inner.is_closing() {
+            return Err(Error::Closing);
+        }
+        let permit = Arc::clone(&self.inner.requests).try_acquire_owned().map_err(|_| Error::Busy)?;
+        Ok(Ticket { _permit: permit, _presence: presence })
+    }
+}
+
+impl Inner {
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp(self.clock.now_micros())
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn note_journal(&self, failed: bool) {
+        let mut failed_at = self.journal_failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed || failed_at.is_some() {
+            *failed_at = failed.then(Instant::now);
+        }
+    }
+
+    /// The source of a key, if it may send now and from where it sends.
+    pub(crate) fn authenticate(&self, key: &str, headers: &HeaderMap) -> Result<Arc<Source>, Error> {
+        let source = match self.keyring.find(key) {
+            Lookup::Known(source) => source,
+            Lookup::Revoked => return Err(Error::RevokedKey),
+            Lookup::Unknown => return Err(Error::UnknownKey),
+        };
+        let allowed = headers.get(ORIGIN).is_none_or(|origin| source.allows(&String::from_utf8_lossy(origin.as_bytes())));
+        if !allowed {
+            return Err(Error::OriginNotAllowed);
+        }
+        self.rates.enter(&source.name, Instant::now())?;
+        Ok(source)
+    }
+}
+
+/// A request's place within the bounds, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    _permit: OwnedSemaphorePermit,
+    _presence: Presence,
+}
+
+#[derive(Debug)]
+struct Presence(Gate);
+
+impl Presence {
+    fn of(gate: &Gate) -> Self {
+        gate.inner.in_flight.fetch_add(1, Ordering::SeqCst);
+        Self(gate.clone())
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if self.0.inner.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.inner.left.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The way of one request from its first byte to the answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
+use bytes::Bytes;
+use contract::Timestamp;
+
+use crate::admission::Share;
+use crate::answer::Report;
+use crate::body::{Incoming, Unread};
+use crate::caller::Caller;
+use crate::form::Query;
+use crate::gate::{Gate, Inner, Ticket};
+use crate::route::Route;
+use crate::sift::{Sifted, Visit, refuse, sift};
+use crate::{Error, credentials, metrics};
+
+/// Up to this size a body is sifted where it arrived; a larger one elsewhere, for it would hold up other connections.
+const SIFTED_HERE_BYTES_MAX: usize = 32 * 1024;
+
+/// Takes one request. When it returns `Ok`, the journal has made durable whatever the report says is accepted, and what it says is rejected.
+pub(crate) async fn take(gate: &Gate, route: Route, parts: Parts, incoming: &mut Incoming) -> Result<Report, Error> {
+    let ticket = gate.enter()?;
+    let share = gate.inner.memory.share();
+    let mut visit = visit(gate, route, parts, share)?;
+    let read = match body_in_address(route, &visit.query) {
+        Some(body) => Ok(body),
+        None => incoming.read(&gate.inner.config, &mut visit.share).await,
+    };
+    let received_at = gate.inner.now();
+    let sifted = match read {
+        Ok(body) => sifted(&gate.inner, visit, body, received_at).await?,
+        Err(Unread { error, prefix, bytes }) => refuse(&gate.inner, visit, error, &prefix, bytes, received_at),
+    };
+    // In a task of its own: it must come to its end even if the client goes away and this future with it.
+    let commit = tokio::spawn(commit(gate.clone(), sifted, ticket));
+    match tokio::time::timeout(gate.inner.config.append_timeout, commit).await {
+        Ok(outcome) => outcome.map_err(|_| Error::Internal)?,
+        Err(_) => {
+            gate.inner.note_journal(true);
+            Err(Error::JournalSlow)
+        }
+    }
+}
+
+/// Takes the body apart, here or on a thread for that, as it is light or heavy.
+async fn sifted(inner: &Arc<Inner>, visit: Visit, body: Bytes, received_at: Timestamp) -> Result<Sifted, Error> {
+    metrics::body_bytes(body.len());
+    if body.len() <= SIFTED_HERE_BYTES_MAX && !visit.may_be_packed(&body) {
+        return Ok(sift(inner, visit, body, received_at));
+    }
+    let _turn = inner.sifting.acquire().await.map_err(|_| Error::Closing)?;
+    let inner = Arc::clone(inner);
+    tokio::task::spawn_blocking(move || sift(&inner, visit, body, received_at)).await.map_err(|_| Error::Internal)
+}
+
+/// What can be told before the body is read. A wrong key is found out here, if it is not in the body.
+fn visit(gate: &Gate, route: Route, parts: Parts, share: Share) -> Result<Visit, Error> {
+    let query = Query::of(&parts.uri);
+    let peer: Option<IpAddr> = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    let caller = Caller::of(&parts.headers, &query, peer, &gate.inner.config);
+    if caller.retries.is_some_and(|retries| retries > 0) {
+        metrics::retried();
+    }
+    let claimed = credentials::claimed(&parts.headers, &query)?;
+    let source = match &claimed {
+        Some(key) => Some(gate.inner.authenticate(key, &parts.headers)?),
+        None if route.body_has_key() => None,
+        None => return Err(Error::MissingKey),
+    };
+    Ok(Visit { route, headers: parts.headers, query, caller, claimed, source, share })
+}
+
+/// The body of a request that has it in its address.
+fn body_in_address(route: Route, query: &Query) -> Option<Bytes> {
+    match route {
+        Route::Events | Route::Batch | Route::Call(_) => None,
+        Route::PixelQuery(_) => Some(Bytes::new()),
+        Route::PixelData(_) => Some(Bytes::copy_from_slice(query.first("data").unwrap_or_default().as_bytes())),
+    }
+}
+
+/// Appends what was sifted and gives the answer that then holds.
+async fn commit(gate: Gate, sifted: Sifted, ticket: Ticket) -> Result<Report, Error> {
+    let Sifted { source, records, answer, share } = sifted;
+    if !records.is_empty() {
+        let count = records.len();
+        let started = Instant::now();
+        let appended = gate.inner.journal.append(records).await;
+        metrics::appended(started.elapsed(), count);
+        if let Err(error) = appended {
+            let failed = matches!(error.kind(), journal::ErrorKind::Unavailable | journal::ErrorKind::Corrupt);
+            gate.inner.note_journal(failed);
+            tracing::warn!(%error, records = count, "the journal did not take a request's records");
+            return Err(Error::from(&error));
+        }
+        gate.inner.note_journal(false);
+    }
+    if let Some(source) = source {
+        metrics::events(&source, &answer);
+    }
+    drop((share, ticket));
+    answer
+}

@@ -1,0 +1,137 @@
+//! Decides on one event: is it sound, is it within the plan, and what follows.
+
+use contract::plan::Policy;
+use contract::wire::{self, Envelope};
+use contract::{EventId, Plan, Timestamp, Verdict, Violation, WireFormat, json};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What an event is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) policy: Policy,
+    pub(crate) format: WireFormat,
+    pub(crate) envelope: &'a Envelope,
+    pub(crate) json: &'a json::Limits,
+    pub(crate) event_bytes_max: usize,
+}
+
+/// What comes of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Judgement {
+    /// The id that the client gave, as far as it could be read.
+    pub(crate) event_id: Option<EventId>,
+    pub(crate) sent_at: Option<Timestamp>,
+    pub(crate) verdict: Verdict,
+    /// Why; empty for [`Verdict::Accepted`] only.
+    pub(crate) violations: Vec<Violation>,
+}
+
+impl Judgement {
+    pub(crate) fn refused(event_id: Option<EventId>, violations: Vec<Violation>) -> Self {
+        Self { event_id, sent_at: None, verdict: Verdict::Refused, violations }
+    }
+}
+
+pub(crate) fn judge(payload: &[u8], rules: &Rules<'_>) -> Judgement {
+    if payload.len() > rules.event_bytes_max {
+        let message = format!("has {} bytes, at most {} are taken; send less in one event", payload.len(), rules.event_bytes_max);
+        return Judgement::refused(readable_id(payload, rules.format), vec![Violation::new("event_too_large", "", message)]);
+    }
+    let event = match wire::decode_in(rules.format, payload, rules.envelope, rules.json) {
+        Ok(event) => event,
+        Err(violations) => return Judgement::refused(readable_id(payload, rules.format), violations),
+    };
+    let violations = rules.plan.validate(&event);
+    let verdict = match (violations.is_empty(), rules.policy) {
+        (true, _) => Verdict::Accepted,
+        (false, Policy::Quarantine) => Verdict::Quarantined,
+        (false, Policy::Reject) => Verdict::Refused,
+        (false, Policy::Flag) => Verdict::Flagged,
+    };
+    Judgement { event_id: event.event_id, sent_at: event.sent_at, verdict, violations }
+}
+
+/// The id of an event that could not be read as a whole, so that whoever looks for it finds it. None is looked for in CloudEvents, where it is
+/// made of two attributes that may be the very problem.
+fn readable_id(payload: &[u8], format: WireFormat) -> Option<EventId> {
+    #[derive(Deserialize)]
+    struct Native {
+        event_id: Value,
+    }
+    #[derive(Deserialize)]
+    struct Segment {
+        #[serde(rename = "messageId")]
+        message_id: Value,
+    }
+    let id = match format {
+        WireFormat::Native => serde_json::from_slice::<Native>(payload).ok()?.event_id,
+        WireFormat::Segment => serde_json::from_slice::<Segment>(payload).ok()?.message_id,
+        WireFormat::Cloudevents => return None,
+    };
+    match id {
+        Value::String(text) => EventId::try_from(text).ok(),
+        Value::Number(number) => EventId::try_from(number.to_string()).ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: &str = r#"{"version": "1", "types": {"buy": {"properties": {"price": {"type": "number"}}, "required": ["price"]}}}"#;
+
+    fn check(policy: Policy, format: WireFormat, payload: &str, expect: (Verdict, Option<&str>, &[(&str, &str)])) {
+        let plan = Plan::parse(PLAN, "plan.json").unwrap();
+        let envelope = Envelope { call: Some("track".to_owned()), ..Envelope::default() };
+        let rules = Rules { plan: &plan, policy, format, envelope: &envelope, json: &json::Limits::default(), event_bytes_max: 200 };
+        let judgement = judge(payload.as_bytes(), &rules);
+        let violations: Vec<(&str, &str)> =
+            judgement.violations.iter().map(|violation| (violation.code.as_str(), violation.field.as_str())).collect();
+        let id = judgement.event_id.as_ref().map(EventId::as_str);
+        assert_eq!((judgement.verdict, id, violations.as_slice()), expect, "{payload}");
+    }
+
+    #[test]
+    fn the_policy_decides_on_what_breaks_the_plan() {
+        use WireFormat::Native;
+        let sound = r#"{"event_id":"a","event_type":"buy","properties":{"price":1}}"#;
+        let broken = r#"{"event_id":"a","event_type":"buy"}"#;
+        let missing: &[(&str, &str)] = &[("missing_property", "/properties/price")];
+        for policy in [Policy::Quarantine, Policy::Reject, Policy::Flag] {
+            check(policy, Native, sound, (Verdict::Accepted, Some("a"), &[]));
+        }
+        check(Policy::Quarantine, Native, broken, (Verdict::Quarantined, Some("a"), missing));
+        check(Policy::Reject, Native, broken, (Verdict::Refused, Some("a"), missing));
+        check(Policy::Flag, Native, broken, (Verdict::Flagged, Some("a"), missing));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_whatever_the_policy() {
+        use WireFormat::{Cloudevents, Native, Segment};
+        fn refused<'a>(id: Option<&'a str>, violations: &'a [(&'a str, &'a str)]) -> (Verdict, Option<&'a str>, &'a [(&'a str, &'a str)]) {
+            (Verdict::Refused, id, violations)
+        }
+        check(Policy::Flag, Native, "", refused(None, &[("invalid_json", "")]));
+        check(Policy::Flag, Native, r#"{"event_id":"a"}"#, refused(Some("a"), &[("missing_field", "/event_type")]));
+        check(
+            Policy::Flag,
+            Native,
+            r#"{"event_id":7,"event_type":"x","sent_at":"soon"}"#,
+            refused(Some("7"), &[("invalid_time", "/sent_at")]),
+        );
+        check(Policy::Flag, Native, r#"{"event_id":{},"event_type":"x"}"#, refused(None, &[("wrong_type", "/event_id")]));
+        check(Policy::Flag, Segment, r#"{"messageId":"m","type":"track"}"#, refused(Some("m"), &[("missing_field", "/event")]));
+        check(
+            Policy::Flag,
+            Segment,
+            r#"{"messageId":"m","event":"Buy","userId":1,"userId":2}"#,
+            refused(Some("m"), &[("duplicate_key", "/userId")]),
+        );
+        check(Policy::Flag, Cloudevents, "{", refused(None, &[("invalid_json", "")]));
+        let long = format!(r#"{{"event_id":"a","event_type":"{}"}}"#, "x".repeat(200));
+        check(Policy::Flag, Native, &long, refused(Some("a"), &[("event_too_large", "")]));
+    }
+}
