@@ -19,8 +19,9 @@ use crate::error::{Error, ErrorKind};
 use crate::local::Durable;
 use crate::log::INFO_KEY;
 use crate::options::Options;
+use crate::shape::STATS_COLUMNS;
 use crate::spec::{TableSpec, folder};
-use crate::table::{Commit, Home, STATS_COLUMNS, Table};
+use crate::table::{Commit, Home, Table};
 use crate::{schema, session};
 
 /// Tables that are opened at a time for a session.

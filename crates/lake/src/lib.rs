@@ -18,6 +18,7 @@ mod partition;
 mod reader;
 mod schema;
 mod session;
+mod shape;
 mod spec;
 mod stats;
 mod table;

@@ -4,29 +4,27 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::catalog::TableProvider;
+use arrow::datatypes::SchemaRef;
 use deltalake::ObjectStoreError;
 use deltalake::kernel::{Action, Remove};
 use deltalake::logstore::object_store::ObjectStoreExt as _;
 use deltalake::logstore::{LogStoreRef, ObjectStoreRef, commit_uri_from_version};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
-use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use serde_json::{Map, Value};
 
 use crate::commit::{Draft, Unsettled};
 use crate::conflict::Replaces;
 use crate::error::Error;
-use crate::log::{self, Added, Entry};
+use crate::log::{self, Entry};
 use crate::options::Options;
-use crate::reader::{self, Reader, Source};
-use crate::{partition, schema, session};
+use crate::shape::Shape;
+use crate::{partition, schema};
+
+mod reading;
 
 /// Versions that a refresh reads one by one; one that is further behind loads the table anew.
 const WALK_VERSIONS_MAX: u32 = 256;
-/// Versions of the log that are fetched at a time.
-const FETCHES_MAX: usize = 8;
 
 /// Where a table lives.
 #[derive(Debug, Clone)]
@@ -92,18 +90,6 @@ pub struct Table {
     /// Progress as the owner of the handle knows it.
     told: HashMap<String, Option<i64>>,
     pub(crate) unsettled: Option<Unsettled>,
-}
-
-/// What a table looks like.
-#[derive(Debug, Clone)]
-pub(crate) struct Shape {
-    /// All columns.
-    pub(crate) schema: SchemaRef,
-    /// The columns that are in the files.
-    pub(crate) data_schema: SchemaRef,
-    pub(crate) partition_by: Vec<String>,
-    pub(crate) stats_columns: Arc<[String]>,
-    pub(crate) checkpoint_interval: u64,
 }
 
 impl Table {
@@ -250,70 +236,6 @@ impl Table {
         self.commit(draft).await
     }
 
-    /// The files that versions after `after`, up to and including `through`, added with new rows, oldest version first.
-    ///
-    /// # Errors
-    /// `Missing` when the log no longer has one of these versions: whoever reads version by version has been away while
-    /// [`Table::trim_log`] was called without knowing of it, and has to begin anew from the table as a whole.
-    pub async fn added(&self, after: i64, through: i64) -> Result<Vec<Added>, Error> {
-        Ok(self.entries(after, through).await?.into_iter().flat_map(Entry::into_added).collect())
-    }
-
-    /// What the commits of these versions say under `tidegate`, oldest first; empty for commits that say nothing.
-    ///
-    /// # Errors
-    /// As [`Table::added`].
-    pub async fn infos(&self, after: i64, through: i64) -> Result<Vec<(i64, Map<String, Value>)>, Error> {
-        Ok(self.entries(after, through).await?.into_iter().map(|entry| (entry.version, entry.info)).collect())
-    }
-
-    async fn entries(&self, after: i64, through: i64) -> Result<Vec<Entry>, Error> {
-        let fetch = |version| async move {
-            self.home.entry(version).await?.ok_or_else(|| {
-                Error::Missing(format!(
-                    "version {version} of {} is not in its log: it has not been made, or it has been trimmed and only the table as a whole can \
-                     still be read",
-                    self.home.name
-                ))
-            })
-        };
-        futures::stream::iter((after + 1).max(0)..=through).map(fetch).buffered(FETCHES_MAX).try_collect().await
-    }
-
-    /// The rows of the files, in their order, with the table's columns or the columns named, in the order named. All of them are held in memory:
-    /// [`Table::stream`] does not.
-    ///
-    /// # Errors
-    /// `Missing` when a file is gone (replaced, and vacuumed since), `Fatal` when it is damaged, `Retry` when the store fails.
-    pub async fn read(&self, files: &[Added], columns: Option<&[&str]>) -> Result<Vec<RecordBatch>, Error> {
-        self.stream(files, columns)?.try_collect().await
-    }
-
-    /// The same, batch by batch.
-    ///
-    /// # Errors
-    /// `Schema` when the table has no such column; the stream's own are those of [`Table::read`].
-    pub fn stream(&self, files: &[Added], columns: Option<&[&str]>) -> Result<BoxStream<'static, Result<RecordBatch, Error>>, Error> {
-        let files = files
-            .iter()
-            .map(|file| Source { path: file.path.clone(), bytes: file.bytes, values: file.partition_values.clone().into_iter().collect() })
-            .collect();
-        Ok(self.reader(columns)?.stream(files))
-    }
-
-    /// What a DataFusion session needs to query the newest version of this table. The session must be one of [`crate::Lake::session`].
-    ///
-    /// # Errors
-    /// `Retry` when the store fails.
-    pub async fn provider(&self) -> Result<Arc<dyn TableProvider>, Error> {
-        session::provider(&self.home).await?.ok_or_else(|| Error::Missing(format!("the table {} has been removed", self.home.name)))
-    }
-
-    pub(crate) fn reader(&self, columns: Option<&[&str]>) -> Result<Reader, Error> {
-        let schema = reader::select(&self.home.name, &self.shape.schema, columns)?;
-        Ok(Reader { store: self.home.store(), schema, batch_rows: self.home.options.read_batch_rows })
-    }
-
     fn divide(&self, batches: &[RecordBatch]) -> Result<Vec<partition::Part>, Error> {
         let conformed =
             batches.iter().map(|batch| schema::conform(self.name(), &self.shape.schema, batch)).collect::<Result<Vec<_>, _>>()?;
@@ -410,39 +332,6 @@ impl Table {
         Ok(())
     }
 }
-
-impl Shape {
-    fn of(name: &str, state: &DeltaTableState) -> Result<Self, Error> {
-        let protocol = state.protocol();
-        if protocol.min_reader_version() > 1 || protocol.min_writer_version() > 2 {
-            return Err(Error::schema(
-                name,
-                format!(
-                    "another engine gave it table features (protocol {}/{}) that this program does not write: take them off it, or query it only",
-                    protocol.min_reader_version(),
-                    protocol.min_writer_version()
-                ),
-            ));
-        }
-        let metadata = state.metadata();
-        let schema = Arc::new(schema::from_delta(name, state.schema().as_ref())?);
-        let partition_by = metadata.partition_columns().to_vec();
-        let data = schema.fields().iter().filter(|field| !partition_by.contains(field.name())).cloned().collect::<Vec<_>>();
-        let property = |key: &str| metadata.configuration().get(key);
-        let stats_columns: Vec<String> =
-            property(STATS_COLUMNS).map(|columns| columns.split(',').map(|column| column.trim().to_owned()).collect()).unwrap_or_default();
-        Ok(Self {
-            schema,
-            data_schema: Arc::new(Schema::new(data)),
-            partition_by,
-            stats_columns: stats_columns.into(),
-            checkpoint_interval: state.table_config().checkpoint_interval.map_or(10, |interval| interval.get()),
-        })
-    }
-}
-
-/// The property that names the columns with statistics.
-pub(crate) const STATS_COLUMNS: &str = "delta.dataSkippingStatsColumns";
 
 async fn load_state(home: &Home) -> Result<Option<DeltaTableState>, Error> {
     if !home.exists().await? {

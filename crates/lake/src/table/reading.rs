@@ -1,0 +1,83 @@
+//! Reading a table: by version, by file, by query.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::catalog::TableProvider;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use serde_json::{Map, Value};
+
+use super::Table;
+use crate::error::Error;
+use crate::log::{Added, Entry};
+use crate::reader::{self, Reader, Source};
+use crate::session;
+
+/// Versions of the log that are fetched at a time.
+const FETCHES_MAX: usize = 8;
+
+impl Table {
+    /// The files that versions after `after`, up to and including `through`, added with new rows, oldest version first.
+    ///
+    /// # Errors
+    /// `Missing` when the log no longer has one of these versions: whoever reads version by version has been away while
+    /// [`Table::trim_log`] was called without knowing of it, and has to begin anew from the table as a whole.
+    pub async fn added(&self, after: i64, through: i64) -> Result<Vec<Added>, Error> {
+        Ok(self.entries(after, through).await?.into_iter().flat_map(Entry::into_added).collect())
+    }
+
+    /// What the commits of these versions say under `tidegate`, oldest first; empty for commits that say nothing.
+    ///
+    /// # Errors
+    /// As [`Table::added`].
+    pub async fn infos(&self, after: i64, through: i64) -> Result<Vec<(i64, Map<String, Value>)>, Error> {
+        Ok(self.entries(after, through).await?.into_iter().map(|entry| (entry.version, entry.info)).collect())
+    }
+
+    async fn entries(&self, after: i64, through: i64) -> Result<Vec<Entry>, Error> {
+        let fetch = |version| async move {
+            self.home.entry(version).await?.ok_or_else(|| {
+                Error::Missing(format!(
+                    "version {version} of {} is not in its log: it has not been made, or it has been trimmed and only the table as a whole can \
+                     still be read",
+                    self.home.name
+                ))
+            })
+        };
+        futures::stream::iter((after + 1).max(0)..=through).map(fetch).buffered(FETCHES_MAX).try_collect().await
+    }
+
+    /// The rows of the files, in their order, with the table's columns or the columns named, in the order named. All of them are held in memory:
+    /// [`Table::stream`] does not.
+    ///
+    /// # Errors
+    /// `Missing` when a file is gone (replaced, and vacuumed since), `Fatal` when it is damaged, `Retry` when the store fails.
+    pub async fn read(&self, files: &[Added], columns: Option<&[&str]>) -> Result<Vec<RecordBatch>, Error> {
+        self.stream(files, columns)?.try_collect().await
+    }
+
+    /// The same, batch by batch.
+    ///
+    /// # Errors
+    /// `Schema` when the table has no such column; the stream's own are those of [`Table::read`].
+    pub fn stream(&self, files: &[Added], columns: Option<&[&str]>) -> Result<BoxStream<'static, Result<RecordBatch, Error>>, Error> {
+        let files = files
+            .iter()
+            .map(|file| Source { path: file.path.clone(), bytes: file.bytes, values: file.partition_values.clone().into_iter().collect() })
+            .collect();
+        Ok(self.reader(columns)?.stream(files))
+    }
+
+    /// What a DataFusion session needs to query the newest version of this table. The session must be one of [`crate::Lake::session`].
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub async fn provider(&self) -> Result<Arc<dyn TableProvider>, Error> {
+        session::provider(&self.home).await?.ok_or_else(|| Error::Missing(format!("the table {} has been removed", self.home.name)))
+    }
+
+    pub(crate) fn reader(&self, columns: Option<&[&str]>) -> Result<Reader, Error> {
+        let schema = reader::select(&self.home.name, &self.shape.schema, columns)?;
+        Ok(Reader { store: self.home.store(), schema, batch_rows: self.home.options.read_batch_rows })
+    }
+}
