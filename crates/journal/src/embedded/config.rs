@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::OpenError;
+use super::frame::encoded_bytes_max;
 
 /// The most partitions a journal can have. Each position of the index holds an offset for every partition, so this bounds its memory.
 pub const PARTITIONS_MAX: u32 = 64;
@@ -63,9 +64,9 @@ impl Config {
         if self.queue_appends_max == 0 {
             return refuse("queue_appends_max is 0, then nothing could ever be appended".into());
         }
-        if self.record_bytes_max == 0 || self.record_bytes_max > self.queue_bytes_max {
+        if self.record_bytes_max == 0 || encoded_bytes_max(1, self.record_bytes_max) > self.queue_bytes_max {
             return refuse(format!(
-                "record_bytes_max is {}, it must be 1 to queue_bytes_max, which is {}",
+                "record_bytes_max is {}, it must be at least 1 and, with its framing, fit into queue_bytes_max, which is {}",
                 self.record_bytes_max, self.queue_bytes_max
             ));
         }
@@ -105,7 +106,8 @@ mod tests {
         check(|c| c.partitions = 65, Some("it must be 1 to 64"));
         check(|c| c.generation = 0, Some("generation is 0"));
         check(|c| c.queue_appends_max = 0, Some("queue_appends_max is 0"));
-        check(|c| c.record_bytes_max = c.queue_bytes_max + 1, Some("record_bytes_max"));
+        check(|c| c.record_bytes_max = c.queue_bytes_max, Some("record_bytes_max"));
+        check(|c| c.record_bytes_max = 0, Some("record_bytes_max"));
         check(|c| c.queue_bytes_max = usize::MAX, Some("at most 1 GiB"));
         check(|c| c.disk_bytes_max = c.segment_bytes, Some("disk_bytes_max"));
     }

@@ -1,10 +1,10 @@
 //! What a journal is, beside its records: one small checksummed file, and the lock that keeps a second process out.
 //!
 //! ```text
-//! magic [u8; 8] | crc u32 | generation u32 | partitions u32 | inode u64
+//! magic [u8; 8] | crc u32 | generation u32 | partitions u32 | sequence u64 | inode u64
 //! ```
 //!
-//! `inode` is that of the file itself. A copied or restored directory has other inodes, and the original may have gone on since: its positions may already mean other
+//! `sequence` is that of the last segment that was begun: without it, the loss of the last file could not be told from a shorter journal. `inode` is that of the file itself. A copied or restored directory has other inodes, and the original may have gone on since: its positions may already mean other
 //! records. So a journal that finds itself a copy grows its generation, whereby everything in it has new positions: consumers take it up again, and lose nothing.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -27,6 +27,8 @@ const LOCK: &str = "lock";
 pub(super) struct Meta {
     pub(super) generation: u32,
     pub(super) partitions: u32,
+    /// A segment of at least this sequence must be there.
+    pub(super) sequence: u64,
 }
 
 /// The meta file as it was found.
@@ -56,21 +58,19 @@ impl Meta {
     }
 
     /// Writes the file, whole or not at all.
-    pub(super) fn save(self, medium: &dyn Medium, directory: &Path) -> Result<(), Error> {
+    pub(super) fn save(self, medium: &dyn Medium, directory: &Path) -> io::Result<()> {
         let path = directory.join(NAME);
         let unfinished = path.with_extension(UNFINISHED);
-        let save = || {
-            let file = File::create(&unfinished)?;
-            medium.write_all_at(&file, &self.encode(file.metadata()?.ino()), 0)?;
-            medium.sync_data(&file)?;
-            fs::rename(&unfinished, &path)?;
-            medium.sync_directory(directory)
-        };
-        save().map_err(unavailable("write", &path))
+        let file = File::create(&unfinished)?;
+        medium.write_all_at(&file, &self.encode(file.metadata()?.ino()), 0)?;
+        medium.sync_data(&file)?;
+        fs::rename(&unfinished, &path)?;
+        medium.sync_directory(directory)
     }
 
     fn encode(self, inode: u64) -> Vec<u8> {
-        let facts = [self.generation.to_le_bytes().as_slice(), &self.partitions.to_le_bytes(), &inode.to_le_bytes()].concat();
+        let (generation, partitions) = (self.generation.to_le_bytes(), self.partitions.to_le_bytes());
+        let facts = [generation.as_slice(), &partitions, &self.sequence.to_le_bytes(), &inode.to_le_bytes()].concat();
         [MAGIC.as_slice(), &crc(&[MAGIC, &facts]).to_le_bytes(), &facts].concat()
     }
 }
@@ -83,8 +83,13 @@ fn decode(bytes: &[u8]) -> Option<(Meta, u64)> {
     }
     let (generation, rest) = facts.split_first_chunk()?;
     let (partitions, rest) = rest.split_first_chunk()?;
+    let (sequence, rest) = rest.split_first_chunk()?;
     let inode: &[u8; 8] = rest.try_into().ok()?;
-    let meta = Meta { generation: u32::from_le_bytes(*generation), partitions: u32::from_le_bytes(*partitions) };
+    let meta = Meta {
+        generation: u32::from_le_bytes(*generation),
+        partitions: u32::from_le_bytes(*partitions),
+        sequence: u64::from_le_bytes(*sequence),
+    };
     Some((meta, u64::from_le_bytes(*inode)))
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::config::Config;
 use super::frame::{Encoder, tear};
@@ -17,6 +18,9 @@ use super::writer::{State, Writer};
 use super::{OpenError, unavailable};
 use crate::{Error, metrics};
 
+/// The sequence of a journal's first segment.
+const FIRST: u64 = 1;
+
 /// Opens the journal in a directory, or makes one there, ready to write. Blocks on the disk.
 pub(super) fn open(directory: PathBuf, config: Config, medium: Arc<dyn Medium>) -> Result<Writer, OpenError> {
     config.check()?;
@@ -25,8 +29,9 @@ pub(super) fn open(directory: PathBuf, config: Config, medium: Arc<dyn Medium>) 
     remove_unfinished(&directory)?;
     let meta = settle(&*medium, &directory, &config)?;
     let segments = open_segments(&directory, meta)?;
-    let Some((active, sealed)) = segments.split_last() else {
-        return Err(Error::Corrupt { file: directory, at: 0, what: "all segment files of the journal are gone".into() }.into());
+    let Some((active, sealed)) = segments.split_last().filter(|(last, _)| last.header.sequence >= meta.sequence) else {
+        let what = "this segment file is missing, it was the last to be begun".into();
+        return Err(Error::Corrupt { file: segment::path_of(&directory, meta.sequence), at: 0, what }.into());
     };
     let (file, durable) = recover(&*medium, active)?;
     for (segment, successor) in sealed.iter().zip(segments.iter().skip(1)) {
@@ -46,19 +51,17 @@ pub(super) fn open(directory: PathBuf, config: Config, medium: Arc<dyn Medium>) 
         durable,
         is_proven: true,
         encoder: Encoder::default(),
+        last_sync: Duration::ZERO,
+        is_refusing: false,
     })
 }
 
 fn make_directory(medium: &dyn Medium, directory: &Path) -> Result<(), Error> {
-    if directory.is_dir() {
-        return Ok(());
-    }
+    let missing: Vec<&Path> = directory.ancestors().take_while(|path| *path != Path::new("") && !path.exists()).collect();
     fs::create_dir_all(directory).map_err(unavailable("make the directory", directory))?;
-    for ancestor in directory.ancestors().skip(1).map(|parent| if parent == Path::new("") { Path::new(".") } else { parent }) {
-        // An ancestor that may not be opened was there before.
-        if medium.sync_directory(ancestor).is_err() {
-            break;
-        }
+    for made in missing {
+        let parent = made.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        medium.sync_directory(parent).map_err(unavailable("sync", parent))?;
     }
     Ok(())
 }
@@ -66,20 +69,20 @@ fn make_directory(medium: &dyn Medium, directory: &Path) -> Result<(), Error> {
 /// Finds out what the journal is, or makes it that: its first segment comes before its description, so a description without segments means that they were lost.
 fn settle(medium: &dyn Medium, directory: &Path, config: &Config) -> Result<Meta, OpenError> {
     let Some(found) = Meta::load(directory)? else { return begin(medium, directory, config) };
-    let Meta { generation, partitions } = found.meta;
+    let Meta { generation, partitions, .. } = found.meta;
     if partitions != config.partitions {
         return Err(OpenError::Partitions { directory: directory.to_owned(), stored: partitions, asked: config.partitions, generation });
     }
     if !found.is_copy {
         return Ok(found.meta);
     }
-    let meta = Meta { generation: generation.saturating_add(1), partitions };
+    let meta = Meta { generation: generation.saturating_add(1), ..found.meta };
     tracing::warn!(
         directory = %directory.display(),
         generation = meta.generation,
         "this journal is a copy, the original may have gone on: its generation grows, and what is in it is taken up again"
     );
-    meta.save(medium, directory)?;
+    meta.save(medium, directory).map_err(unavailable("describe the journal in", directory))?;
     Ok(meta)
 }
 
@@ -92,11 +95,16 @@ fn begin(medium: &dyn Medium, directory: &Path, config: &Config) -> Result<Meta,
             return Err(Error::Corrupt { file: path, at: 0, what }.into());
         }
     }
-    let header =
-        Header { generation: config.generation, sequence: 1, previous_bytes: 0, salt: segment::salt(), start: vec![0; partitions].into() };
+    let header = Header {
+        generation: config.generation,
+        sequence: FIRST,
+        previous_bytes: 0,
+        salt: segment::salt(),
+        start: vec![0; partitions].into(),
+    };
     Segment::create(medium, directory, header).map_err(unavailable("begin a segment in", directory))?;
-    let meta = Meta { generation: config.generation, partitions: config.partitions };
-    meta.save(medium, directory)?;
+    let meta = Meta { generation: config.generation, partitions: config.partitions, sequence: FIRST };
+    meta.save(medium, directory).map_err(unavailable("describe the journal in", directory))?;
     tracing::info!(directory = %directory.display(), generation = meta.generation, partitions = meta.partitions, "a new journal");
     Ok(meta)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -20,11 +21,20 @@ pub(super) struct Request {
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
+/// The company an append gets: so many others, or this much time without them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Company {
+    pub(super) appends: usize,
+    pub(super) patience: Duration,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     requests: VecDeque<Request>,
     bytes: usize,
     is_closed: bool,
+    /// The writer is woken when so many wait.
+    enough: usize,
 }
 
 /// What waits to be written.
@@ -55,15 +65,23 @@ impl Queue {
         }
         waiting.bytes = bytes;
         waiting.requests.push_back(request);
+        let is_enough = waiting.requests.len() >= waiting.enough;
         drop(waiting);
-        self.changed.notify_one();
+        if is_enough {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 
-    /// Waits for appends and takes as many as fit into so many bytes, at least one. `None` when there are none and there will be none.
-    pub(super) fn take(&self, bytes_max: usize) -> Option<Vec<Request>> {
-        let idle = |waiting: &mut Waiting| waiting.requests.is_empty() && !waiting.is_closed;
-        let mut waiting = self.changed.wait_while(locked(&self.waiting), idle).unwrap_or_else(PoisonError::into_inner);
+    /// Waits for appends, a little for company, and takes as many as fit into so many bytes, at least one. `None` when there are none and there will be none.
+    pub(super) fn take(&self, bytes_max: usize, company: Company) -> Option<Vec<Request>> {
+        let mut waiting = locked(&self.waiting);
+        waiting.enough = company.appends;
+        let is_alone = |waiting: &mut Waiting| waiting.requests.len() < company.appends && !waiting.is_closed;
+        let (mut waiting, _) = self.changed.wait_timeout_while(waiting, company.patience, is_alone).unwrap_or_else(PoisonError::into_inner);
+        waiting.enough = 1;
+        let is_idle = |waiting: &mut Waiting| waiting.requests.is_empty() && !waiting.is_closed;
+        let mut waiting = self.changed.wait_while(waiting, is_idle).unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
         let fits = waiting.requests.iter().take_while(|request| {
             bytes += request.bytes;
@@ -109,7 +127,7 @@ mod tests {
         queue.push(request(4)).unwrap();
         queue.push(request(6)).unwrap();
         assert_eq!(queue.push(request(1)).unwrap_err().kind(), ErrorKind::Full);
-        assert_eq!(sizes(queue.take(100)), [4, 6]);
+        assert_eq!(sizes(queue.take(100, Company::default())), [4, 6]);
         for _ in 0..3 {
             queue.push(request(1)).unwrap();
         }
@@ -122,9 +140,22 @@ mod tests {
         for bytes in [9, 3, 3, 3, 1] {
             queue.push(request(bytes)).unwrap();
         }
-        assert_eq!(sizes(queue.take(6)), [9]);
-        assert_eq!(sizes(queue.take(6)), [3, 3]);
-        assert_eq!(sizes(queue.take(6)), [3, 1]);
+        assert_eq!(sizes(queue.take(6, Company::default())), [9]);
+        assert_eq!(sizes(queue.take(6, Company::default())), [3, 3]);
+        assert_eq!(sizes(queue.take(6, Company::default())), [3, 1]);
+    }
+
+    #[test]
+    fn company_is_waited_for_but_not_needed() {
+        let queue = Queue::new(100, 10);
+        queue.push(request(1)).unwrap();
+        assert_eq!(sizes(queue.take(6, Company { appends: 3, patience: Duration::from_millis(5) })), [1]);
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| queue.take(6, Company { appends: 2, patience: Duration::from_secs(60) }));
+            queue.push(request(1)).unwrap();
+            queue.push(request(2)).unwrap();
+            assert_eq!(sizes(taken.join().unwrap()), [1, 2]);
+        });
     }
 
     #[test]
@@ -133,7 +164,7 @@ mod tests {
         queue.push(request(1)).unwrap();
         queue.close();
         assert_eq!(queue.push(request(1)).unwrap_err().kind(), ErrorKind::Closed);
-        assert_eq!(sizes(queue.take(6)), [1]);
-        assert!(queue.take(6).is_none());
+        assert_eq!(sizes(queue.take(6, Company::default())), [1]);
+        assert!(queue.take(6, Company::default()).is_none());
     }
 }

@@ -121,3 +121,36 @@ impl Wanted {
         self.is_over_limit() || (!self.found.is_empty() && self.scanned >= scanned_max) || self.open().next().is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn offered(from: &[(u32, u64)], end: &[u64], limit: ReadLimit, scanned: u64) -> (Vec<(u32, u64)>, bool) {
+        let mut wanted = Wanted::new(&from.iter().copied().collect(), &[0, 0], end, limit).unwrap();
+        wanted.scanned = scanned;
+        for (partition, offset) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            wanted.offer(Entry { partition, offset, key: [0; 16], header: Bytes::new(), value: Bytes::from_static(&[0; 100]) });
+        }
+        let is_done = wanted.is_done();
+        (wanted.found.iter().map(|stored| (stored.partition, stored.offset)).collect(), is_done)
+    }
+
+    #[test]
+    fn a_read_ends_when_it_has_enough_or_there_can_be_no_more() {
+        let limit = |records_max, bytes_max| ReadLimit { records_max, bytes_max };
+        let much = limit(100, 100_000);
+        assert_eq!(offered(&[], &[9, 9], much, 0), (vec![(0, 0), (1, 0), (0, 1), (1, 1)], false));
+        assert_eq!(offered(&[(0, 1)], &[9, 9], much, 0), (vec![(1, 0), (0, 1), (1, 1)], false));
+        assert_eq!(offered(&[], &[9, 9], limit(3, 100_000), 0), (vec![(0, 0), (1, 0), (0, 1)], true));
+        assert_eq!(offered(&[], &[9, 9], limit(100, 101), 0), (vec![(0, 0), (1, 0)], true));
+        // All partitions are read to their ends; one is not wanted at all.
+        assert!(offered(&[], &[2, 2], much, 0).1);
+        assert_eq!(offered(&[(1, 9)], &[2, 9], much, 0), (vec![(0, 0), (0, 1)], true));
+        // What is wanted lies far apart.
+        assert!(offered(&[(1, 9)], &[9, 9], much, 400_000 + CHUNK_BYTES as u64).1);
+        assert_eq!(offered(&[(0, 5), (1, 5)], &[9, 9], much, u64::MAX), (vec![], false));
+    }
+}

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use super::frame::crc;
 use super::locked;
 use super::medium::Medium;
-use super::scan::Scan;
+use super::scan::{Fault, Scan};
 use crate::Error;
 
 const MAGIC: &[u8; 8] = b"TGsegm01";
@@ -177,13 +177,18 @@ impl Segment {
     fn find_marks(&self) -> Result<Vec<Mark>, Error> {
         let mut marks = vec![self.beginning()];
         let mut scan = Scan::begin(self, self.beginning(), self.bytes()).map_err(|fault| fault.on(self))?;
-        while scan.next_frame().map_err(|fault| fault.on(self))?.is_some() {
+        loop {
+            match scan.next_frame() {
+                Ok(Some(_)) => {}
+                // Whoever reads up to damage meets it there; what lies before it stays within reach.
+                Ok(None) | Err(Fault::Unsound { .. } | Fault::Disorder { .. }) => return Ok(marks),
+                Err(fault @ Fault::Io(_)) => return Err(fault.on(self)),
+            }
             let here = scan.mark();
             if marks.last().is_some_and(|last| here.at >= last.at.saturating_add(MARK_BYTES)) {
                 marks.push(here.clone());
             }
         }
-        Ok(marks)
     }
 }
 

@@ -1,1 +1,195 @@
+mod damage;
+mod faults;
+mod model;
+mod power;
 
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{ErrorKind, partition_of};
+
+const ALL: ReadLimit = ReadLimit { records_max: usize::MAX, bytes_max: usize::MAX };
+
+/// Small segments, so that a few records fill some.
+fn small() -> Config {
+    Config { partitions: 2, segment_bytes: 2000, record_bytes_max: 10_000, disk_free_bytes_min: 0, ..Config::default() }
+}
+
+fn open(directory: &TempDir, config: &Config, medium: Arc<dyn Medium>) -> Embedded {
+    Embedded::open_on(directory.path().to_owned(), config.clone(), medium).unwrap()
+}
+
+fn reopen(directory: &TempDir, config: &Config) -> Result<Embedded, OpenError> {
+    Embedded::open_on(directory.path().to_owned(), config.clone(), Arc::new(Disk))
+}
+
+/// A record that tells its number.
+fn record(number: u64, value_bytes: usize) -> Record {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32).to_le_bytes());
+    Record { key, header: Bytes::from(number.to_string()), value: Bytes::from(vec![number as u8; value_bytes]) }
+}
+
+fn number(stored: &Stored) -> u64 {
+    let number = str::from_utf8(&stored.record.header).unwrap().parse().unwrap();
+    assert_eq!(stored.record, record(number, stored.record.value.len()), "a record is as it was appended");
+    number
+}
+
+async fn append(journal: &Embedded, numbers: std::ops::Range<u64>) -> Result<Vec<(u32, u64)>, Error> {
+    journal.append(numbers.map(|number| record(number, 100)).collect()).await
+}
+
+/// Everything from its start on.
+async fn all(journal: &Embedded) -> Result<Vec<Stored>, Error> {
+    let mut from = journal.start().await?;
+    let mut all: Vec<Stored> = Vec::new();
+    loop {
+        let found = journal.read(&from, ReadLimit { records_max: 7, bytes_max: 5000 }).await?;
+        if found.is_empty() {
+            assert_eq!(from, journal.end().await?, "a read that finds nothing is at the end");
+            return Ok(all);
+        }
+        for stored in found {
+            assert_eq!(from.insert(stored.partition, stored.offset + 1), Some(stored.offset), "offsets are dense");
+            all.push(stored);
+        }
+    }
+}
+
+fn numbers(stored: &[Stored]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = stored.iter().map(number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn segments(directory: &TempDir) -> Vec<PathBuf> {
+    segment::list(directory.path()).unwrap().into_iter().map(|(_, path)| path).collect()
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Embedded::open(directory.path(), small()).await.unwrap();
+    let error = Embedded::open(directory.path(), small()).await.unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    let message = error.to_string();
+    assert!(
+        message.contains(&directory.path().display().to_string()) && message.contains(&format!("process {}", std::process::id())),
+        "{message}"
+    );
+    drop(first);
+    Embedded::open(directory.path(), small()).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_number_of_partitions_is_an_error_that_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(reopen(&directory, &Config { generation: 7, ..small() }).unwrap());
+    let message = reopen(&directory, &Config { partitions: 3, ..small() }).unwrap_err().to_string();
+    assert!(message.contains("set partitions = 2") && message.contains("partitions = 3 and generation = 8"), "{message}");
+    assert_eq!(reopen(&directory, &small()).unwrap().generation(), 7);
+}
+
+#[tokio::test]
+async fn a_copy_is_a_new_generation() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = reopen(&directory, &small()).unwrap();
+    append(&journal, 0..30).await.unwrap();
+    append(&journal, 30..60).await.unwrap();
+    drop(journal);
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    assert_eq!(reopen(&directory, &small()).unwrap().generation(), 1);
+    for _ in 0..2 {
+        let journal = reopen(&copy, &small()).unwrap();
+        assert_eq!(journal.generation(), 2, "it grows once");
+        assert_eq!(numbers(&all(&journal).await.unwrap()), (0..60).collect::<Vec<_>>());
+    }
+
+    let moved = copy.path().join("moved");
+    fs::rename(directory.path(), &moved).unwrap();
+    assert_eq!(Embedded::open(moved, small()).await.unwrap().generation(), 1, "a directory that is moved is no copy");
+}
+
+#[tokio::test]
+async fn what_was_being_made_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(reopen(&directory, &small()).unwrap());
+    let unfinished = directory.path().join("00000000000000000002.new");
+    fs::write(&unfinished, "half a head").unwrap();
+    fs::write(directory.path().join("note.txt"), "not ours").unwrap();
+    append(&reopen(&directory, &small()).unwrap(), 0..10).await.unwrap();
+    assert!(!unfinished.exists() && directory.path().join("note.txt").exists());
+}
+
+#[tokio::test]
+async fn a_closed_journal_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = reopen(&directory, &small()).unwrap();
+    append(&journal, 0..10).await.unwrap();
+    journal.close().await;
+    assert_eq!(append(&journal, 10..11).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(journal.trim(&Offsets::new()).await.unwrap_err().kind(), ErrorKind::Closed);
+    let end = journal.end().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), journal.wait(&end)).await.expect("nobody waits for a journal that is closed");
+    assert_eq!(all(&journal).await.unwrap().len(), 10);
+    append(&reopen(&directory, &small()).unwrap(), 10..11).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_follows_while_segments_come_and_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Arc::new(reopen(&directory, &small()).unwrap());
+    let writer = {
+        let journal = Arc::clone(&journal);
+        tokio::spawn(async move {
+            for turn in 0..300 {
+                append(&journal, turn * 10..turn * 10 + 10).await.unwrap();
+            }
+        })
+    };
+    let (mut from, mut seen) = (Offsets::from([(0, 0), (1, 0)]), Vec::new());
+    while seen.len() < 3000 {
+        journal.wait(&from).await;
+        let found = journal.read(&from, ReadLimit { records_max: 50, bytes_max: 100_000 }).await.unwrap();
+        for stored in &found {
+            assert_eq!(from.insert(stored.partition, stored.offset + 1), Some(stored.offset));
+        }
+        seen.extend(found);
+        journal.trim(&from).await.unwrap();
+    }
+    writer.await.unwrap();
+    assert_eq!(numbers(&seen), (0..3000).collect::<Vec<_>>());
+    assert_eq!(segments(&directory).len(), 1, "only the last segment is left");
+    assert_eq!(journal.disk_bytes(), fs::metadata(&segments(&directory)[0]).unwrap().len());
+}
+
+#[tokio::test]
+async fn a_reader_of_one_partition_reads_no_more_than_it_must() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = reopen(&directory, &small()).unwrap();
+    for turn in 0..20 {
+        append(&journal, turn * 10..turn * 10 + 10).await.unwrap();
+    }
+    let damaged = &segments(&directory)[10];
+    fs::write(damaged, "").unwrap();
+    // The damage lies neither before what is asked for nor behind it.
+    let end = journal.end().await.unwrap();
+    assert_eq!(journal.read(&Offsets::from([(0, 0), (1, end[&1])]), ReadLimit { records_max: 1, bytes_max: 1 }).await.unwrap().len(), 1);
+    let last = Offsets::from([(0, end[&0] - 1), (1, end[&1])]);
+    assert_eq!(journal.read(&last, ALL).await.unwrap().len(), 1);
+}
+
+#[test]
+fn keys_of_the_tests_spread() {
+    assert!((0..20).map(|number| partition_of(&record(number, 0).key, 2)).collect::<std::collections::BTreeSet<_>>().len() == 2);
+}

@@ -1,6 +1,6 @@
 //! The one thread that writes: it takes all appends that wait, writes them with one write, makes them durable with one sync, and answers them all.
 //!
-//! While it syncs, the next group gathers, so groups are as large as the load makes them and a lone append never waits for company.
+//! While it syncs, the next group gathers, so groups are as large as the load makes them, and a lone append waits for nobody.
 
 use std::fs::File;
 use std::io;
@@ -11,8 +11,8 @@ use super::config::Config;
 use super::frame::Encoder;
 use super::log::Log;
 use super::medium::{Medium, is_full};
-use super::meta::Lock;
-use super::queue::{Queue, Request};
+use super::meta::{Lock, Meta};
+use super::queue::{Company, Queue, Request};
 use super::scan::Scan;
 use super::segment::{Header, Mark, Segment, salt};
 use super::unavailable;
@@ -20,6 +20,9 @@ use crate::{Error, metrics, partition_of};
 
 /// After a failure of the disk, appends are refused for so long before it is tried again.
 const MEND_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest wait for company, however slow the disk.
+const PATIENCE_MAX: Duration = Duration::from_micros(200);
 
 /// The positions of the records of each append in a group.
 type Positions = Vec<Vec<(u32, u64)>>;
@@ -42,6 +45,10 @@ pub(super) struct Writer {
     /// A frame behind everything that is durable says so.
     pub(super) is_proven: bool,
     pub(super) encoder: Encoder,
+    /// How long the disk took last.
+    pub(super) last_sync: Duration,
+    /// The last group was refused.
+    pub(super) is_refusing: bool,
 }
 
 /// What must happen before the next group is written.
@@ -58,13 +65,29 @@ pub(super) enum State {
 impl Writer {
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
-        while let Some(group) = self.queue.take(self.config.group_bytes_max) {
+        let mut company = Company::default();
+        while let Some(group) = self.queue.take(self.config.group_bytes_max, company) {
+            let appends = group.len();
             let outcome = self.commit(&group);
+            self.log_change(&outcome);
             self.encoder.shrink_to(2 * self.config.group_bytes_max);
             metrics::disk_bytes(self.log.disk_bytes());
             answer(group, outcome);
+            company = expected(appends, self.last_sync);
         }
         self.prove();
+    }
+
+    /// Logs when refusing begins and when it ends, not every refusal: while a disk is full there are many.
+    fn log_change(&mut self, outcome: &Result<Positions, Error>) {
+        match outcome {
+            Err(error) if !self.is_refusing => {
+                tracing::warn!(directory = %self.log.directory.display(), %error, "the journal refuses appends")
+            }
+            Ok(_) if self.is_refusing => tracing::info!(directory = %self.log.directory.display(), "the journal takes appends again"),
+            _ => {}
+        }
+        self.is_refusing = outcome.is_err();
     }
 
     fn commit(&mut self, group: &[Request]) -> Result<Positions, Error> {
@@ -99,8 +122,11 @@ impl Writer {
             salt: salt(),
             start: self.durable.next.clone(),
         };
-        let (segment, file) =
-            Segment::create(&*self.medium, &self.log.directory, header).map_err(|error| refusal("begin a segment file", error))?;
+        let directory = &self.log.directory;
+        let meta = Meta { generation: header.generation, partitions: header.start.len() as u32, sequence: header.sequence };
+        let created = Segment::create(&*self.medium, directory, header);
+        let (segment, file) = created.map_err(|error| refusal(&format!("begin a segment file in {}", directory.display()), error))?;
+        meta.save(&*self.medium, directory).map_err(|error| refusal(&format!("write to {}", directory.display()), error))?;
         self.durable = segment.beginning();
         self.active = Arc::new(segment);
         self.file = file;
@@ -139,14 +165,15 @@ impl Writer {
     fn write(&mut self) -> Result<(), Error> {
         if let Err(error) = self.medium.write_all_at(&self.file, self.encoder.bytes(), self.durable.at) {
             self.take_back();
-            return Err(refusal("write to its segment file", error));
+            return Err(refusal(&format!("write to {}", self.active.path.display()), error));
         }
         let started = Instant::now();
         if let Err(error) = self.medium.sync_data(&self.file) {
             self.suspect(&error);
-            return Err(refusal("make its segment file durable", error));
+            return Err(refusal(&format!("sync {}", self.active.path.display()), error));
         }
-        metrics::synced(started.elapsed());
+        self.last_sync = started.elapsed();
+        metrics::synced(self.last_sync);
         Ok(())
     }
 
@@ -220,6 +247,15 @@ impl Drop for Writer {
     }
 }
 
+/// Decides for how many appends to wait, and how long, when a group has been answered: those who appended together tend to append again together. It can cost
+/// the first of them no more than a small part of what the disk takes anyway, and nobody anything who comes later or alone.
+fn expected(appends: usize, last_sync: Duration) -> Company {
+    if appends < 2 {
+        return Company::default();
+    }
+    Company { appends: appends - appends / 4, patience: (last_sync / 4).min(PATIENCE_MAX) }
+}
+
 /// Decides whether a group may be written.
 fn room(config: &Config, disk_bytes: u64, free_bytes: u64, group_bytes: u64) -> Result<(), String> {
     if disk_bytes.saturating_add(group_bytes) > config.disk_bytes_max {
@@ -257,7 +293,6 @@ fn answer(group: Vec<Request>, outcome: Result<Positions, Error>) {
         }
         Err(error) => {
             metrics::refused(error.kind());
-            tracing::warn!(%error, appends = group.len(), "a group of appends was refused");
             for request in group {
                 drop(request.answer.send(Err(again(&error))));
             }
@@ -284,6 +319,19 @@ fn again(error: &Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn company_is_expected_after_company() {
+        let check = |appends, sync_micros, expect: (usize, u64)| {
+            let company = expected(appends, Duration::from_micros(sync_micros));
+            assert_eq!((company.appends, company.patience), (expect.0, Duration::from_micros(expect.1)));
+        };
+        check(0, 1000, (0, 0));
+        check(1, 1000, (0, 0));
+        check(2, 100, (2, 25));
+        check(64, 400, (48, 100));
+        check(64, 20_000, (48, 200));
+    }
 
     #[test]
     fn both_bounds_of_the_disk_refuse() {
