@@ -40,7 +40,7 @@ pub(crate) struct Inner {
     closing: AtomicBool,
     in_flight: AtomicUsize,
     left: Notify,
-    journal_failed_at: Mutex<Option<Instant>>,
+    journal_fault: Mutex<Option<(Error, Instant)>>,
 }
 
 /// Puts a [`Gate`] together.
@@ -96,7 +96,7 @@ impl Builder {
             closing: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             left: Notify::new(),
-            journal_failed_at: Mutex::new(None),
+            journal_fault: Mutex::new(None),
         };
         Ok(Gate { inner: Arc::new(inner) })
     }
@@ -141,14 +141,15 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// [`Error::Closing`], or [`Error::JournalUnavailable`] for ten seconds after the journal failed.
+    /// [`Error::Closing`]; [`Error::JournalUnavailable`] and [`Error::JournalSlow`] for ten seconds after the journal failed.
     pub fn ready(&self) -> Result<(), Error> {
         if self.inner.is_closing() {
             return Err(Error::Closing);
         }
-        let failed_at = *self.inner.journal_failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match failed_at {
-            Some(at) if at.elapsed() < UNREADY_AFTER_FAILURE => Err(Error::JournalUnavailable),
+        match &*self.inner.journal_fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((fault @ (Error::JournalUnavailable | Error::JournalSlow), at)) if at.elapsed() < UNREADY_AFTER_FAILURE => {
+                Err(fault.clone())
+            }
             _ => Ok(()),
         }
     }
@@ -177,11 +178,16 @@ impl Inner {
         self.closing.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn note_journal(&self, failed: bool) {
-        let mut failed_at = self.journal_failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed || failed_at.is_some() {
-            *failed_at = failed.then(Instant::now);
+    /// Notes how the journal took the last append, and logs where that differs from the time before: a full journal is met by every request.
+    pub(crate) fn note_journal(&self, outcome: Result<(), &Error>) {
+        let mut known = self.journal_fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.take().map(|(fault, _)| fault);
+        match outcome {
+            Ok(()) if before.is_some() => tracing::info!("the journal takes records again"),
+            Err(fault) if before.as_ref() != Some(fault) => tracing::warn!(%fault, "the journal does not take records"),
+            Ok(()) | Err(_) => {}
         }
+        *known = outcome.err().map(|fault| (fault.clone(), Instant::now()));
     }
 
     /// The source of a key, if it may send now and from where it sends.

@@ -41,7 +41,7 @@ pub(crate) async fn take(gate: &Gate, route: Route, parts: Parts, incoming: &mut
     match tokio::time::timeout(gate.inner.config.append_timeout, commit).await {
         Ok(outcome) => outcome.map_err(|_| Error::Internal)?,
         Err(_) => {
-            gate.inner.note_journal(true);
+            gate.inner.note_journal(Err(&Error::JournalSlow));
             Err(Error::JournalSlow)
         }
     }
@@ -92,13 +92,12 @@ async fn commit(gate: Gate, sifted: Sifted, ticket: Ticket) -> Result<Report, Er
         let started = Instant::now();
         let appended = gate.inner.journal.append(records).await;
         metrics::appended(started.elapsed(), count);
-        if let Err(error) = appended {
-            let failed = matches!(error.kind(), journal::ErrorKind::Unavailable | journal::ErrorKind::Corrupt);
-            gate.inner.note_journal(failed);
-            tracing::warn!(%error, records = count, "the journal did not take a request's records");
-            return Err(Error::from(&error));
-        }
-        gate.inner.note_journal(false);
+        let appended = appended.map_err(|error| {
+            tracing::debug!(%error, records = count, "the journal did not take a request's records");
+            Error::from(&error)
+        });
+        gate.inner.note_journal(appended.as_ref().map(|_| ()));
+        appended?;
     }
     if let Some(source) = source {
         metrics::events(&source, &answer);

@@ -27,8 +27,7 @@ mod split;
 
 use split::Parts;
 
-/// A request on its way, with what is known of it beside its body.
-#[derive(Debug)]
+/// A request on its way, with what is known of it beside its body. Not `Debug`, for it holds the key.
 pub(crate) struct Visit {
     pub(crate) route: Route,
     pub(crate) headers: HeaderMap,
