@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Table;
 use crate::error::Error;
-use crate::log::{Added, Entry};
+use crate::log::{self, Added, Entry};
 use crate::reader::{self, Reader, Source};
 use crate::session;
 
@@ -32,6 +32,25 @@ impl Table {
     /// As [`Table::added`].
     pub async fn infos(&self, after: i64, through: i64) -> Result<Vec<(i64, Map<String, Value>)>, Error> {
         Ok(self.entries(after, through).await?.into_iter().map(|entry| (entry.version, entry.info)).collect())
+    }
+
+    /// The files that the table consists of at the version this handle stands at. Their [`Added::version`] is that version, and they say nothing of the commits
+    /// that added them.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub async fn files(&mut self) -> Result<Vec<Added>, Error> {
+        let version = self.version;
+        let files = self.bring_up().await?.log_data();
+        let added = files.iter().map(|file| Added {
+            version,
+            path: file.path().into_owned(),
+            rows: file.stats().as_deref().and_then(log::rows),
+            bytes: file.size().unsigned_abs(),
+            partition_values: file.partition_values_map().into_iter().collect(),
+            info: Map::new(),
+        });
+        Ok(added.collect())
     }
 
     async fn entries(&self, after: i64, through: i64) -> Result<Vec<Entry>, Error> {

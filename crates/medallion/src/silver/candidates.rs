@@ -1,0 +1,81 @@
+//! Rows that may become rows of Silver.
+
+use arrow::array::{AsArray as _, RecordBatch};
+use contract::{Identity, Position, Timestamp};
+
+use super::decode::TABLE;
+use super::fields::EventFields;
+use crate::Error;
+use crate::columns::{Columns, Selection};
+use crate::digest::Digest;
+
+/// What may become rows of Silver, unless Silver has them already or another copy wins.
+#[derive(Debug)]
+pub struct Candidates {
+    /// The rows of Bronze, those that are no candidates included.
+    pub(super) bronze: RecordBatch,
+    /// Which of them are the candidates.
+    pub(super) rows: Selection,
+    /// The candidates as rows of `silver.events`.
+    pub(super) events: RecordBatch,
+    pub(super) keys: Vec<Key>,
+}
+
+/// What a candidate is chosen by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// The identity, for the index.
+    pub(super) digest: [u8; 16],
+    pub(super) position: Position,
+    pub(super) content: u64,
+    pub(super) received_at: Timestamp,
+    /// The identity, for the books.
+    pub(super) tally: Digest,
+}
+
+impl Candidates {
+    pub(super) fn new(bronze: RecordBatch, rows: Selection, fields: EventFields) -> Result<Self, Error> {
+        let events = fields.finish(&bronze, &rows)?;
+        let keys = keys(&events)?;
+        Ok(Self { bronze, rows, events, keys })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The event id and the identity's digest of each, in order: what the index of Silver's identities is asked.
+    pub fn identities(&self) -> impl Iterator<Item = (&str, [u8; 16])> {
+        let ids = self.events.column_by_name("event_id").and_then(|column| column.as_string_opt::<i32>());
+        ids.into_iter().flat_map(|ids| ids.iter().flatten()).zip(self.keys.iter().map(|key| key.digest))
+    }
+}
+
+fn keys(events: &RecordBatch) -> Result<Vec<Key>, Error> {
+    let columns = Columns { batch: events, table: TABLE };
+    let (sources, ids) = (columns.text("source")?, columns.text("event_id")?);
+    let (received, contents) = (columns.instant("received_at")?, columns.int64("content_hash")?);
+    let generations = columns.int32("journal_generation")?;
+    let (partitions, offsets) = (columns.int32("journal_partition")?, columns.int64("journal_offset")?);
+    let key = |row: usize| {
+        let identity = Identity { source: sources.value(row), event_id: ids.value(row) };
+        Key {
+            digest: identity.digest(),
+            position: Position {
+                generation: generations.value(row).cast_unsigned(),
+                partition: partitions.value(row).cast_unsigned(),
+                offset: offsets.value(row).cast_unsigned(),
+            },
+            content: contents.value(row).cast_unsigned(),
+            received_at: Timestamp(received.value(row)),
+            tally: Digest::of(identity),
+        }
+    };
+    Ok((0..events.num_rows()).map(key).collect())
+}
