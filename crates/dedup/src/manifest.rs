@@ -1,0 +1,106 @@
+//! The manifest: which runs make up the index, and up to which version of Silver.
+//!
+//! ```text
+//! tidegate-index FORMAT CHECKSUM
+//! {"lake_id": …, "applied": …, "next_run": …, "runs": […]}
+//! ```
+//!
+//! The first line stays as it is in every format, so that any version of the program can tell an index of another format from a damaged one. The
+//! checksum is over the format's number and the second line.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::codec::checksum;
+use crate::files::Folder;
+
+const NAME: &str = "tidegate-index";
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    pub(crate) lake_id: String,
+    /// The version of Silver up to which the runs have everything.
+    pub(crate) applied: Option<i64>,
+    /// A number that no run has had yet.
+    pub(crate) next_run: u64,
+    /// Oldest first.
+    pub(crate) runs: Vec<RunFacts>,
+}
+
+/// What the manifest promises of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunFacts {
+    pub(crate) id: u64,
+    /// The length of the file.
+    pub(crate) bytes: u64,
+    pub(crate) footer_at: u64,
+    pub(crate) footer_checksum: u64,
+}
+
+impl Manifest {
+    /// `None` where there is no index yet, or one of another lake or format: it is to begin empty.
+    pub(crate) fn load(folder: &Folder, lake_id: &str) -> Result<Option<Self>, Error> {
+        let path = folder.manifest_path();
+        let content = match fs::read(&path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // An index that begins writes its manifest before anything else.
+                let is_new = folder.runs()?.is_empty();
+                return if is_new { Ok(None) } else { Err(Error::corrupt(&path, "it is missing beside run files")) };
+            }
+            Err(error) => return Err(Error::unavailable("read", &path)(error)),
+        };
+        let damaged = || Error::corrupt(&path, "it is not what was written");
+        let (format, body) = parse(&content).ok_or_else(damaged)?;
+        if format != FORMAT {
+            return Ok(None);
+        }
+        let manifest: Self = serde_json::from_str(body).map_err(|_| damaged())?;
+        Ok(Some(manifest).filter(|manifest| manifest.lake_id == lake_id))
+    }
+
+    pub(crate) fn save(&self, folder: &Folder) -> Result<(), Error> {
+        let path = folder.manifest_path();
+        let body = serde_json::to_string(self).map_err(|error| Error::unavailable("write", &path)(error.into()))?;
+        folder.replace_manifest(print(FORMAT, &body).as_bytes())
+    }
+}
+
+fn print(format: u32, body: &str) -> String {
+    format!("{NAME} {format} {:016x}\n{body}", sum_of(format, body))
+}
+
+fn parse(content: &[u8]) -> Option<(u32, &str)> {
+    let (line, body) = str::from_utf8(content).ok()?.split_once('\n')?;
+    let mut words = line.split(' ');
+    let (name, format, sum) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
+    let is_sound = name == NAME && words.next().is_none() && sum == format!("{:016x}", sum_of(format, body));
+    is_sound.then_some((format, body))
+}
+
+fn sum_of(format: u32, body: &str) -> u64 {
+    checksum(format!("{format}\n{body}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_printed_is_read_and_any_change_noticed() {
+        let printed = print(1, "{}");
+        assert_eq!(parse(printed.as_bytes()), Some((1, "{}")));
+        assert_eq!(parse(print(2, "{}").as_bytes()), Some((2, "{}")));
+        for at in 0..printed.len() {
+            let mut bytes = printed.clone().into_bytes();
+            bytes[at] ^= 1;
+            assert_eq!(parse(&bytes), None, "byte {at}");
+            assert_eq!(parse(&printed.as_bytes()[..at]), None, "cut at {at}");
+        }
+    }
+}
