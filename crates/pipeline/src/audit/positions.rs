@@ -1,0 +1,158 @@
+//! Whether every record of the journal is there once: places in a partition have no gap and nothing stands twice.
+
+use std::collections::BTreeMap;
+
+use arrow::array::AsArray as _;
+use arrow::datatypes::{Int32Type, Int64Type};
+use futures::StreamExt as _;
+use lake::Table;
+
+use super::{Finding, rows};
+use crate::error::Error;
+use crate::tables;
+
+/// Ranges that one finding names.
+const RANGES_MAX: usize = 20;
+
+/// The offsets of a partition, summed up so that no two sets of the same size are likely to look the same: their number, their sum and the sum of their squares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sums(u64, u64, u64);
+
+impl Sums {
+    fn add(&mut self, offset: u64) {
+        self.0 += 1;
+        self.1 = self.1.wrapping_add(offset);
+        self.2 = self.2.wrapping_add(offset.wrapping_mul(offset));
+    }
+
+    /// Of the offsets 0 to `until`, without it.
+    fn whole(until: u64) -> Self {
+        let n = u128::from(until);
+        let sum = n * n.saturating_sub(1) / 2;
+        // n(n-1)(2n-1)/6; the products stay within 128 bits for n below 2^42.
+        let squares = n * n.saturating_sub(1) * (2 * n).saturating_sub(1) / 6;
+        Self(until, sum as u64, squares as u64)
+    }
+}
+
+/// A partition of a generation.
+type Place = (i32, i32);
+
+/// Adds a finding for each partition of the journal that is not there as a whole, as far as Bronze says that it has come.
+pub(super) async fn check(bronze: &mut Table, dead_letters: &mut Table, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    let mut sums: BTreeMap<Place, Sums> = BTreeMap::new();
+    each(bronze, |place, offset| sums.entry(place).or_default().add(offset)).await?;
+    // Where only refused records are, Bronze has its progress all the same.
+    let mut refused: Vec<(Place, u64)> = Vec::new();
+    each(dead_letters, |place, offset| refused.push((place, offset))).await?;
+    let mut until: BTreeMap<Place, u64> = BTreeMap::new();
+    for place in sums.keys().copied().chain(refused.iter().map(|(place, _)| *place)).collect::<Vec<_>>() {
+        if let std::collections::btree_map::Entry::Vacant(entry) = until.entry(place) {
+            let progress = tables::progress_in_journal(place.0.unsigned_abs(), place.1.unsigned_abs());
+            entry.insert(bronze.progress(&progress).await?.map_or(0, i64::unsigned_abs));
+        }
+    }
+    // The dead letters are committed first, so they may be ahead.
+    for (place, offset) in refused {
+        if until.get(&place).is_some_and(|until| offset < *until) {
+            sums.entry(place).or_default().add(offset);
+        }
+    }
+    for (place, until) in until {
+        let found = sums.get(&place).copied().unwrap_or_default();
+        if found != Sums::whole(until) {
+            let events = name(bronze, dead_letters, place, until).await?;
+            let check = format!("records of the journal's generation {}, partition {}", place.0, place.1);
+            findings.push(Finding { check, source: None, hour: None, expected: until, found: found.0, events });
+        }
+    }
+    Ok(())
+}
+
+/// Which offsets are missing or there more than once.
+async fn name(bronze: &mut Table, dead_letters: &mut Table, place: Place, until: u64) -> Result<Vec<String>, Error> {
+    let mut offsets = Vec::new();
+    for table in [bronze, dead_letters] {
+        each(table, |at, offset| {
+            if at == place && offset < until {
+                offsets.push(offset);
+            }
+        })
+        .await?;
+    }
+    offsets.sort_unstable();
+    Ok(irregular(&offsets, until))
+}
+
+/// What is irregular about sorted offsets that should be 0 to `until`, without it.
+fn irregular(offsets: &[u64], until: u64) -> Vec<String> {
+    let mut named = Vec::new();
+    let mut next = 0;
+    for offset in offsets.iter().copied().chain([until]) {
+        if named.len() == RANGES_MAX {
+            break;
+        }
+        if offset > next {
+            named.push(if offset == next + 1 { format!("offset {next} is missing") } else { format!("offsets {next} to {} are missing", offset - 1) });
+        } else if offset < next {
+            named.push(format!("offset {offset} is there again"));
+        }
+        next = next.max(offset.saturating_add(1));
+    }
+    named
+}
+
+async fn each(table: &mut Table, mut take: impl FnMut(Place, u64)) -> Result<(), Error> {
+    let files = table.files().await?;
+    let mut columns = vec!["journal_generation", "journal_partition", "journal_offset"];
+    let is_dead_letters = table.name() == tables::DEAD_LETTERS;
+    if is_dead_letters {
+        columns.push("stage");
+    }
+    let mut batches = table.stream(&files, Some(&columns))?;
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        let (generations, partitions) = (batch.column(0).as_primitive::<Int32Type>(), batch.column(1).as_primitive::<Int32Type>());
+        let offsets = batch.column(2).as_primitive::<Int64Type>();
+        for row in 0..batch.num_rows() {
+            if !is_dead_letters || rows::is_before_silver(batch.column(3).as_string::<i32>().value(row)) {
+                take((generations.value(row), partitions.value(row)), offsets.value(row).unsigned_abs());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(offsets: impl IntoIterator<Item = u64>) -> Sums {
+        let mut sums = Sums::default();
+        offsets.into_iter().for_each(|offset| sums.add(offset));
+        sums
+    }
+
+    #[test]
+    fn a_whole_range_has_the_sums_of_the_formula() {
+        for until in [0, 1, 2, 3, 100, 100_000] {
+            assert_eq!(sums(0..until), Sums::whole(until), "{until}");
+        }
+    }
+
+    #[test]
+    fn a_loss_and_a_copy_do_not_cancel() {
+        // The sum alone would not tell 1 and 5 from 2 and 4.
+        assert_ne!(sums([0, 2, 2, 3, 4, 4]), Sums::whole(6));
+        assert_ne!(sums([0, 1, 2, 2]), Sums::whole(4));
+    }
+
+    #[test]
+    fn what_is_irregular_is_named() {
+        let check = |offsets: &[u64], until: u64, expect: &[&str]| assert_eq!(irregular(offsets, until), expect, "{offsets:?}");
+        check(&[0, 1, 2], 3, &[]);
+        check(&[], 0, &[]);
+        check(&[], 2, &["offsets 0 to 1 are missing"]);
+        check(&[0, 2, 2, 5], 7, &["offset 1 is missing", "offset 2 is there again", "offsets 3 to 4 are missing", "offset 6 is missing"]);
+    }
+}

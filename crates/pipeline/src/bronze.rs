@@ -1,0 +1,259 @@
+//! Journal → Bronze: every event the gate took, as it came; what it refused, to the dead letters.
+//!
+//! One step takes a range of the journal. What was refused in it goes to the dead letters first, then the rest to Bronze; each table has its own progress in the
+//! journal, moved in the commit of its rows. A crash in between leaves the dead letters ahead, and what they have already is left out when the range is read again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use contract::{Position, Timestamp};
+use journal::{Journal, Offsets, ReadLimit, Stored};
+use lake::{Commit, Lake, Table};
+use medallion::bronze::{self, Arrival, Unreadable};
+use medallion::dead_letters;
+use medallion::ledger::{self, Counts};
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::stage::{Stage, Step, compute};
+use crate::status::Status;
+use crate::{metrics, tables};
+
+/// How often the journal is told what it may let go of. It frees whole files, so more often gains nothing.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
+
+/// The stage.
+#[derive(Debug)]
+pub(crate) struct Bronze {
+    journal: Arc<dyn Journal>,
+    bronze: Table,
+    dead_letters: Table,
+    limit: ReadLimit,
+    /// From which offset on Bronze, by partition, has still to read.
+    next: Offsets,
+    /// The same for the dead letters, which may be ahead.
+    next_refused: Offsets,
+    trimmed: Instant,
+    status: Status,
+    stop: watch::Receiver<bool>,
+    /// Tells Silver that there is something new. Dropped with the stage.
+    committed: watch::Sender<i64>,
+}
+
+impl Bronze {
+    pub(crate) async fn open(
+        journal: Arc<dyn Journal>,
+        lake: &Lake,
+        config: &Config,
+        status: Status,
+        stop: watch::Receiver<bool>,
+        committed: watch::Sender<i64>,
+    ) -> Result<Self, Error> {
+        let mut stage = Self {
+            journal,
+            bronze: lake.table(&tables::bronze()).await?,
+            dead_letters: lake.table(&tables::dead_letters()).await?,
+            limit: ReadLimit { records_max: config.batch_records_max, bytes_max: config.batch_bytes_max },
+            next: Offsets::new(),
+            next_refused: Offsets::new(),
+            trimmed: Instant::now(),
+            status,
+            stop,
+            committed,
+        };
+        stage.take_position().await?;
+        Ok(stage)
+    }
+
+    async fn take_position(&mut self) -> Result<(), Error> {
+        let generation = self.journal.generation();
+        let (start, end) = (self.journal.start().await?, self.journal.end().await?);
+        for partition in 0..self.journal.partitions() {
+            let progress = tables::progress_in_journal(generation, partition);
+            let next = offset(self.bronze.progress(&progress).await?);
+            let start = start.get(&partition).copied().unwrap_or_default();
+            let end = end.get(&partition).copied().unwrap_or_default();
+            if next < start {
+                return Err(Error::Gap { partition, start, progress: next });
+            }
+            if next > end {
+                return Err(Error::Foreign { partition, end, progress: next });
+            }
+            self.next.insert(partition, next);
+            let refused = offset(self.dead_letters.progress(&progress).await?);
+            self.next_refused.insert(partition, refused.max(next));
+        }
+        Ok(())
+    }
+
+    /// The ranges of the journal that these records are, by partition: from, and one past the last.
+    fn ranges(&self, records: &[Stored]) -> BTreeMap<u32, (u64, u64)> {
+        let mut ranges = BTreeMap::new();
+        for record in records {
+            let from = self.next.get(&record.partition).copied().unwrap_or_default();
+            let range = ranges.entry(record.partition).or_insert((from, from));
+            range.1 = range.1.max(record.offset + 1);
+        }
+        ranges
+    }
+
+    async fn commit(&mut self, records: Vec<Stored>) -> Result<(), Error> {
+        let generation = self.journal.generation();
+        let ranges = self.ranges(&records);
+        let progress: Vec<(String, i64)> = ranges
+            .iter()
+            .map(|(partition, (_, until))| (tables::progress_in_journal(generation, *partition), version(*until)))
+            .collect();
+        let count = records.len() as u64;
+        let (bytes, refused_from) = (bytes_of(&records), self.next_refused.clone());
+        let rows = compute(Self::NAME, move || Rows::of(generation, records, &refused_from)).await?;
+
+        let journal = journal_of(generation, &ranges);
+        if rows.dead_letters.iter().any(|batch| batch.num_rows() > 0) {
+            let info = info("gate", &rows.refused);
+            // Only what moves may be named: the dead letters may have a part of these ranges already.
+            let ahead = |(name, until): &(String, i64)| {
+                let partition = name.rsplit(':').next().and_then(|partition| partition.parse().ok()).unwrap_or_default();
+                self.next_refused.get(&partition).is_none_or(|next| version(*next) < *until)
+            };
+            let moved = progress.iter().filter(|moved| ahead(moved)).cloned().collect();
+            let committed = self.dead_letters.append(rows.dead_letters, Commit { progress: moved, info }).await?;
+            for (partition, (_, until)) in &ranges {
+                let next = self.next_refused.entry(*partition).or_default();
+                *next = (*next).max(*until);
+            }
+            self.status.update(|progress| progress.dead_letters += committed.rows);
+        }
+
+        let mut info = info("bronze", &rows.accepted);
+        info.insert("journal".to_owned(), journal);
+        let committed = self.bronze.append(vec![rows.bronze], Commit { progress, info }).await?;
+        for (partition, (_, until)) in ranges {
+            self.next.insert(partition, until);
+            let refused = self.next_refused.entry(partition).or_default();
+            *refused = (*refused).max(until);
+        }
+        metrics::bronze(&committed, count, bytes);
+        self.status.update(|progress| {
+            progress.records += count;
+            progress.bronze += committed.rows;
+        });
+        self.committed.send_replace(committed.version);
+        Ok(())
+    }
+
+    async fn note_lag(&self) -> Result<u64, Error> {
+        let end = self.journal.end().await?;
+        let behind = |(partition, end): (u32, u64)| end.saturating_sub(self.next.get(&partition).copied().unwrap_or_default());
+        let lag = end.into_iter().map(behind).sum();
+        metrics::lag(lag);
+        self.status.update(|progress| progress.lag_records = lag);
+        Ok(lag)
+    }
+
+    async fn trim(&mut self) -> Result<(), Error> {
+        if self.trimmed.elapsed() >= TRIM_EVERY {
+            self.journal.trim(&self.next).await?;
+            self.trimmed = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+impl Stage for Bronze {
+    const NAME: &'static str = "bronze";
+
+    async fn step(&mut self) -> Result<Step, Error> {
+        let records = self.journal.read(&self.next, self.limit).await?;
+        if records.is_empty() {
+            return Ok(Step::Idle);
+        }
+        self.commit(records).await?;
+        self.trim().await?;
+        // A whole batch more is not waited for: the next commit is due.
+        let more = self.note_lag().await? >= self.limit.records_max as u64;
+        Ok(if more { Step::More } else { Step::Moved })
+    }
+
+    async fn recover(&mut self) -> Result<(), Error> {
+        self.bronze.refresh().await?;
+        self.dead_letters.refresh().await?;
+        self.take_position().await
+    }
+
+    async fn wait(&mut self) -> bool {
+        tokio::select! {
+            () = self.journal.wait(&self.next) => true,
+            _ = self.stop.wait_for(|stop| *stop) => false,
+        }
+    }
+}
+
+/// The rows of a range of the journal.
+struct Rows {
+    bronze: RecordBatch,
+    accepted: Counts,
+    dead_letters: Vec<RecordBatch>,
+    refused: Counts,
+}
+
+impl Rows {
+    /// Leaves out those refused records that lie before `refused_from`.
+    fn of(generation: u32, records: Vec<Stored>, refused_from: &Offsets) -> Result<Self, Error> {
+        let mut arrivals = Vec::with_capacity(records.len());
+        let mut refused: Vec<Arrival> = Vec::new();
+        let mut unreadable: Vec<Unreadable> = Vec::new();
+        // When a record that cannot be read was received is not known; the records around it are the next best.
+        let mut received_at = Timestamp(0);
+        for Stored { partition, offset, record } in records {
+            let position = Position { generation, partition, offset };
+            let is_new = refused_from.get(&partition).is_none_or(|next| offset >= *next);
+            match Arrival::read(position, &record.header, record.value) {
+                Ok(arrival) => {
+                    received_at = received_at.max(arrival.receipt.received_at);
+                    if arrival.receipt.verdict != contract::Verdict::Refused {
+                        arrivals.push(arrival);
+                    } else if is_new {
+                        refused.push(arrival);
+                    }
+                }
+                Err(record) if is_new => unreadable.push(record),
+                Err(_) => {}
+            }
+        }
+        let mut refusals = ledger::of_arrivals(&refused);
+        let mut dead_letters = vec![dead_letters::refused(&refused)?];
+        if !unreadable.is_empty() {
+            tracing::error!(records = unreadable.len(), "records of the journal have no receipt that can be read; they are kept as dead letters");
+            let (batch, counts) = dead_letters::unreadable(&unreadable, received_at)?;
+            dead_letters.push(batch);
+            refusals.merge(&counts);
+        }
+        Ok(Self { bronze: bronze::batch(&arrivals)?, accepted: ledger::of_arrivals(&arrivals), dead_letters, refused: refusals })
+    }
+}
+
+fn info(stage: &str, counts: &Counts) -> Map<String, Value> {
+    Map::from_iter([("stage".to_owned(), stage.into()), ("counts".to_owned(), counts.to_json())])
+}
+
+fn journal_of(generation: u32, ranges: &BTreeMap<u32, (u64, u64)>) -> Value {
+    let ranges: Map<String, Value> = ranges.iter().map(|(partition, (from, until))| (partition.to_string(), json!([from, until]))).collect();
+    json!({ "generation": generation, "ranges": ranges })
+}
+
+fn bytes_of(records: &[Stored]) -> u64 {
+    records.iter().map(|stored| (stored.record.header.len() + stored.record.value.len()) as u64).sum()
+}
+
+fn offset(progress: Option<i64>) -> u64 {
+    progress.and_then(|progress| u64::try_from(progress).ok()).unwrap_or_default()
+}
+
+fn version(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
+}

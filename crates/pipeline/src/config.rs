@@ -1,0 +1,142 @@
+//! The settings of the workers.
+
+use std::time::Duration;
+
+use contract::json;
+use medallion::silver::Rules;
+use serde::{Deserialize, Serialize};
+
+/// The settings of the workers, each with a default that is safe for a laptop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How often Bronze and Silver are committed while events come: the greater part of the time from the gate's answer until an event can be queried.
+    #[serde(with = "humantime_serde")]
+    pub commit_interval: Duration,
+    /// Records that one commit of Bronze takes from the journal at most. Bounds the memory of a commit.
+    pub batch_records_max: usize,
+    /// Bytes that it takes at most.
+    pub batch_bytes_max: usize,
+    /// Bronze rows that one commit of Silver takes at most, unless a single commit of Bronze has more.
+    pub silver_rows_max: u64,
+    /// How far a client's clock may be off before the times it sends are corrected. Changing it changes Silver from then on, and in a rebuild throughout.
+    #[serde(with = "humantime_serde")]
+    pub clock_skew_tolerance: Duration,
+    /// How long after its own time an event may be received before it counts as late. Changing it changes Silver as above.
+    #[serde(with = "humantime_serde")]
+    pub allowed_lateness: Duration,
+    /// How often Gold is brought up to Silver.
+    #[serde(with = "humantime_serde")]
+    pub gold_interval: Duration,
+    /// How often the counts of new commits are written to the ledger.
+    #[serde(with = "humantime_serde")]
+    pub ledger_interval: Duration,
+    /// How often small files are joined, where there are enough of them.
+    #[serde(with = "humantime_serde")]
+    pub compaction_interval: Duration,
+    /// How often expired versions and files are deleted.
+    #[serde(with = "humantime_serde")]
+    pub cleaning_interval: Duration,
+    /// The longest pause between two attempts at a step that failed; pauses begin at a tenth of a second and double.
+    #[serde(with = "humantime_serde")]
+    pub retry_pause_max: Duration,
+    /// Which files are joined.
+    pub compaction: lake::Compaction,
+    /// The bounds of the index of identities.
+    pub index: dedup::Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            commit_interval: Duration::from_secs(1),
+            batch_records_max: 50_000,
+            batch_bytes_max: 64 << 20,
+            silver_rows_max: 100_000,
+            clock_skew_tolerance: Duration::from_secs(5 * 60),
+            allowed_lateness: Duration::from_secs(60 * 60),
+            gold_interval: Duration::from_secs(10),
+            ledger_interval: Duration::from_secs(10),
+            compaction_interval: Duration::from_secs(60),
+            cleaning_interval: Duration::from_secs(60 * 60),
+            retry_pause_max: Duration::from_secs(30),
+            compaction: lake::Compaction::default(),
+            index: dedup::Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Whether the settings can be used; if not, which one cannot and what it must be.
+    ///
+    /// # Errors
+    /// [`crate::Error::Setting`].
+    pub fn check(&self) -> Result<(), crate::Error> {
+        let positive = [
+            ("batch_records_max", self.batch_records_max as u64),
+            ("batch_bytes_max", self.batch_bytes_max as u64),
+            ("silver_rows_max", self.silver_rows_max),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(crate::Error::Setting(format!("pipeline.{name} must be at least 1")));
+        }
+        // A row group's payloads share one Arrow array, whose offsets end at 2 GiB; one record may still come on top of the bound.
+        if self.batch_bytes_max > 1 << 30 {
+            return Err(crate::Error::Setting("pipeline.batch_bytes_max must be at most 1 GiB".to_owned()));
+        }
+        let intervals = [
+            ("commit_interval", self.commit_interval, Duration::from_secs(3600)),
+            ("gold_interval", self.gold_interval, Duration::from_secs(86_400)),
+            ("ledger_interval", self.ledger_interval, Duration::from_secs(86_400)),
+        ];
+        if let Some((name, _, max)) = intervals.iter().find(|(_, value, max)| value > max) {
+            return Err(crate::Error::Setting(format!("pipeline.{name} must be at most {} s", max.as_secs())));
+        }
+        self.index.check()?;
+        Ok(())
+    }
+
+    /// What Silver is made by. The bounds on JSON are the widest there are: what the gate took under its own bounds must be readable here.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            clock_skew_tolerance_micros: micros(self.clock_skew_tolerance),
+            allowed_lateness_micros: micros(self.allowed_lateness),
+            json: json::Limits { depth_max: json::DEPTH_CEILING, string_bytes_max: usize::MAX },
+        }
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_can_be_used_and_bounds_are_checked() {
+        Config::default().check().unwrap();
+        let check = |change: fn(&mut Config), part: &str| {
+            let mut config = Config::default();
+            change(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        check(|config| config.batch_records_max = 0, "pipeline.batch_records_max must be at least 1");
+        check(|config| config.silver_rows_max = 0, "silver_rows_max");
+        check(|config| config.batch_bytes_max = usize::MAX, "at most 1 GiB");
+        check(|config| config.commit_interval = Duration::from_secs(3601), "commit_interval must be at most 3600 s");
+        check(|config| config.index.runs_per_level_max = 0, "runs_per_level_max");
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
+        assert_eq!(
+            serde_json::from_str::<Config>(r#"{"commit_interval":"250ms"}"#).unwrap().commit_interval,
+            Duration::from_millis(250)
+        );
+        assert!(serde_json::from_str::<Config>(r#"{"commit_intervals":"1s"}"#).is_err());
+    }
+}

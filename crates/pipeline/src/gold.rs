@@ -1,0 +1,177 @@
+//! Silver → Gold: aggregates by SQL, made again where their input changed.
+//!
+//! Each model is a query over one table of Silver, divided like its result by one column. What changed since the model's last commit is read off the log
+//! of that table; the partitions concerned are computed anew as a whole and replaced in one commit, together with the version they have come to. So a late event
+//! corrects every aggregate it touches, and doing it twice changes nothing.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::DataType;
+use lake::{Added, Commit, Lake, Table};
+use medallion::gold::{self, Model};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::stage::{Stage, Step};
+use crate::status::Status;
+use crate::{metrics, tables};
+
+/// Partitions that one query computes; more are done one lot after the other.
+const PARTITIONS_MAX: usize = 31;
+
+/// The stage.
+#[derive(Debug)]
+pub(crate) struct Gold {
+    lake: Lake,
+    models: Vec<Fed>,
+    status: Status,
+    committed: watch::Receiver<i64>,
+}
+
+/// A model with its table and its input.
+#[derive(Debug)]
+struct Fed {
+    model: &'static Model,
+    table: Table,
+    input: Table,
+    through: i64,
+}
+
+impl Gold {
+    pub(crate) async fn open(lake: &Lake, status: Status, committed: watch::Receiver<i64>) -> Result<Self, Error> {
+        let mut models = Vec::new();
+        for model in gold::models() {
+            let input = if model.reads == tables::EXPOSURES { tables::exposures() } else { tables::silver() };
+            let table = lake.table(&tables::gold(model)).await?;
+            models.push(Fed { model, table, input: lake.table(&input).await?, through: -1 });
+        }
+        let mut stage = Self { lake: lake.clone(), models, status, committed };
+        stage.take_position().await?;
+        Ok(stage)
+    }
+
+    async fn take_position(&mut self) -> Result<(), Error> {
+        for fed in &mut self.models {
+            fed.through = fed.table.progress(&tables::progress_in(fed.model.reads)).await?.unwrap_or(-1);
+        }
+        Ok(())
+    }
+}
+
+impl Stage for Gold {
+    const NAME: &'static str = "gold";
+
+    async fn step(&mut self) -> Result<Step, Error> {
+        let mut outcome = Step::Idle;
+        for fed in &mut self.models {
+            if fed.refresh(&self.lake).await? {
+                outcome = Step::Moved;
+            }
+        }
+        let through = self.models.iter().filter(|fed| fed.model.reads == tables::SILVER).map(|fed| fed.through).min();
+        self.status.update(|progress| progress.gold_version = through);
+        Ok(outcome)
+    }
+
+    async fn recover(&mut self) -> Result<(), Error> {
+        for fed in &mut self.models {
+            fed.table.refresh().await?;
+        }
+        self.take_position().await
+    }
+
+    async fn wait(&mut self) -> bool {
+        self.committed.changed().await.is_ok()
+    }
+}
+
+impl Fed {
+    /// Brings the model up to its input; tells whether anything changed.
+    async fn refresh(&mut self, lake: &Lake) -> Result<bool, Error> {
+        let newest = self.input.refresh().await?;
+        if newest <= self.through {
+            return Ok(false);
+        }
+        let began = Instant::now();
+        let changed = match self.input.added(self.through, newest).await {
+            Ok(files) => self.partitions_of(&files).await?,
+            // The log no longer tells: everything may have changed.
+            Err(error) if error.kind() == lake::ErrorKind::Missing => self.all_partitions(lake).await?,
+            Err(error) => return Err(error.into()),
+        };
+        let lots: Vec<Vec<String>> = changed.into_iter().collect::<Vec<_>>().chunks(PARTITIONS_MAX).map(<[String]>::to_vec).collect();
+        let last = lots.len().saturating_sub(1);
+        for (number, lot) in lots.iter().enumerate() {
+            let rows = self.compute(lake, lot).await?;
+            // The last lot's commit tells that the version is reached: a crash before it computes some partitions again, to the same rows.
+            let progress = if number == last { vec![(tables::progress_in(self.model.reads), newest)] } else { Vec::new() };
+            let info = Map::from_iter([("stage".to_owned(), Value::from("gold")), ("input_version".to_owned(), newest.into())]);
+            self.table.replace(self.model.partition_by, lot, rows, Commit { progress, info }).await?;
+        }
+        self.through = newest;
+        metrics::gold(self.model.name, began.elapsed());
+        Ok(!lots.is_empty())
+    }
+
+    /// The values of the partition column that the rows of these files have.
+    async fn partitions_of(&self, files: &[Added]) -> Result<BTreeSet<String>, Error> {
+        let column = self.model.partition_by;
+        if self.input.partition_by().iter().any(|by| by == column) {
+            let value = |file: &Added| file.partition_values.get(column).cloned().flatten();
+            return Ok(files.iter().filter_map(value).collect());
+        }
+        let mut values = BTreeSet::new();
+        for batch in self.input.read(files, Some(&[column])).await? {
+            values.extend(texts(&batch));
+        }
+        Ok(values)
+    }
+
+    async fn all_partitions(&self, lake: &Lake) -> Result<BTreeSet<String>, Error> {
+        let column = self.model.partition_by;
+        let sql = format!("SELECT DISTINCT CAST({column} AS VARCHAR) AS value FROM {} WHERE {column} IS NOT NULL", self.model.reads);
+        Ok(self.query(lake, &sql).await?.iter().flat_map(texts).collect())
+    }
+
+    async fn compute(&self, lake: &Lake, partitions: &[String]) -> Result<Vec<RecordBatch>, Error> {
+        let is_date = self.table.schema().field_with_name(self.model.partition_by).is_ok_and(|field| *field.data_type() == DataType::Date32);
+        self.query(lake, &self.model.sql_where(&condition(self.model.partition_by, partitions, is_date))).await
+    }
+
+    async fn query(&self, lake: &Lake, sql: &str) -> Result<Vec<RecordBatch>, Error> {
+        let failed = || Error::query(self.model.name);
+        lake.session().await?.sql(sql).await.map_err(failed())?.collect().await.map_err(failed())
+    }
+}
+
+/// The texts in the first column.
+fn texts(batch: &RecordBatch) -> Vec<String> {
+    let column = batch.column(0).as_string::<i32>();
+    (0..column.len()).filter(|row| column.is_valid(*row)).map(|row| column.value(row).to_owned()).collect()
+}
+
+fn condition(column: &str, partitions: &[String], is_date: bool) -> String {
+    let literal = |value: &String| {
+        let quoted = format!("'{}'", value.replace('\'', "''"));
+        if is_date { format!("DATE {quoted}") } else { quoted }
+    };
+    format!("{column} IN ({})", partitions.iter().map(literal).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::condition;
+
+    #[test]
+    fn partitions_are_named_safely() {
+        let check = |values: &[&str], is_date: bool, expect: &str| {
+            let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
+            assert_eq!(condition("c", &values, is_date), expect);
+        };
+        check(&["2026-11-23", "2026-11-24"], true, "c IN (DATE '2026-11-23', DATE '2026-11-24')");
+        check(&["it's", "') OR (1=1"], false, "c IN ('it''s', ''') OR (1=1')");
+    }
+}

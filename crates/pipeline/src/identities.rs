@@ -1,0 +1,168 @@
+//! Which identities Silver has: the index, kept up with Silver's commits.
+//!
+//! The index is derived from Silver and may lag behind it, be lost or be damaged. Before it is asked, what Silver has more is read from Silver's new files; where
+//! that cannot be told, it is made anew from three columns of the whole table.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::Int64Type;
+use contract::Identity;
+use dedup::{Entry, Index, Options, shard_of};
+use futures::StreamExt as _;
+use lake::{Lake, Table};
+use medallion::silver::{Candidates, Winner};
+
+use crate::error::Error;
+use crate::stage::compute;
+use crate::tables;
+
+const STAGE: &str = "silver";
+const COLUMNS: [&str; 3] = ["source", "event_id", "content_hash"];
+/// Versions of Silver that are read to catch up at a time.
+const VERSIONS_MAX: i64 = 64;
+
+/// The index of Silver's identities.
+#[derive(Debug)]
+pub(crate) struct Identities {
+    lake: Lake,
+    folder: PathBuf,
+    options: Options,
+    /// `None` while it is being made anew.
+    index: Option<Arc<Mutex<Index>>>,
+}
+
+impl Identities {
+    pub(crate) async fn open(lake: Lake, folder: PathBuf, limits: dedup::Limits) -> Result<Self, Error> {
+        let options = Options { lake_id: lake.location().to_string(), limits };
+        let (at, with) = (folder.clone(), options.clone());
+        let opened = compute(STAGE, move || Ok(Index::open(&at, with))).await?;
+        let index = match opened {
+            Ok(index) => Some(Arc::new(Mutex::new(index))),
+            Err(error) if error.kind() == dedup::ErrorKind::Corrupt => {
+                tracing::warn!(%error, "the index of identities will be made anew from Silver");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { lake, folder, options, index })
+    }
+
+    /// For each candidate, the content of the row that Silver has of the same event. `silver` stands at the version to be decided on.
+    pub(crate) async fn probe(&mut self, silver: &Table, candidates: Arc<Vec<Candidates>>) -> Result<Vec<Option<u64>>, Error> {
+        self.catch_up(silver).await?;
+        let keys = move || -> Vec<_> {
+            let identities = candidates.iter().flat_map(Candidates::identities);
+            identities.map(|(event_id, digest)| (shard_of(event_id, &digest), digest)).collect()
+        };
+        self.with(move |index| index.probe(&keys())).await
+    }
+
+    /// Takes in what a version of Silver added.
+    pub(crate) async fn insert(&mut self, version: i64, winners: Vec<Winner>) -> Result<(), Error> {
+        let entry = |winner: &Winner| Entry {
+            digest: winner.digest,
+            shard: shard_of(&winner.event_id, &winner.digest),
+            content: winner.content,
+        };
+        self.with(move |index| index.insert(version, &winners.iter().map(entry).collect::<Vec<_>>())).await
+    }
+
+    /// Writes what is in memory to disk, so that the next start need not read it from Silver again.
+    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+        self.with(Index::flush).await
+    }
+
+    /// The version of Silver from which on versions must stay in the log for this index.
+    pub(crate) fn needs_from(&self) -> Option<i64> {
+        let index = self.index.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        index.applied().map(|version| version + 1)
+    }
+
+    async fn catch_up(&mut self, silver: &Table) -> Result<(), Error> {
+        let applied = self.needs_from().map_or(-1, |version| version - 1);
+        if self.index.is_some() && applied <= silver.version() {
+            match self.read_new(silver, applied).await {
+                Ok(()) => return Ok(()),
+                Err(Error::Lake(error)) if error.kind() == lake::ErrorKind::Missing => {
+                    tracing::warn!(%error, "Silver no longer says version by version what the index lacks");
+                }
+                Err(Error::Index(error)) if error.kind() == dedup::ErrorKind::Corrupt => {
+                    tracing::warn!(%error, "the index of identities is damaged");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.rebuild(silver).await
+    }
+
+    async fn read_new(&mut self, silver: &Table, applied: i64) -> Result<(), Error> {
+        let mut from = applied;
+        while from < silver.version() {
+            let through = silver.version().min(from + VERSIONS_MAX);
+            let files = silver.added(from, through).await?;
+            let mut entries = Vec::new();
+            for batch in silver.read(&files, Some(&COLUMNS)).await? {
+                entries.extend(entries_of(&batch));
+            }
+            self.with(move |index| index.insert(through, &entries)).await?;
+            from = through;
+        }
+        Ok(())
+    }
+
+    /// Makes the index anew from the whole of Silver.
+    async fn rebuild(&mut self, silver: &Table) -> Result<(), Error> {
+        let version = silver.version();
+        tracing::info!(version, "making the index of identities anew from Silver");
+        // The lock on the folder goes with the old index.
+        self.index = None;
+        let (folder, options) = (self.folder.clone(), self.options.clone());
+        let mut rebuild = compute(STAGE, move || Ok(Index::rebuild(&folder, options)?)).await?;
+        let failed = || Error::query("making the index of identities anew");
+        let session = self.lake.session().await?;
+        let sql = format!("SELECT {} FROM {}", COLUMNS.join(", "), tables::SILVER);
+        let mut rows = session.sql(&sql).await.map_err(failed())?.execute_stream().await.map_err(failed())?;
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(failed())?;
+            rebuild = compute(STAGE, move || {
+                rebuild.push(&entries_of(&batch))?;
+                Ok(rebuild)
+            })
+            .await?;
+        }
+        let index = compute(STAGE, move || Ok(rebuild.finish(version)?)).await?;
+        self.index = Some(Arc::new(Mutex::new(index)));
+        Ok(())
+    }
+
+    async fn with<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Index) -> Result<T, dedup::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let Some(index) = self.index.clone() else {
+            return Err(dedup::Error::Corrupt { file: self.folder.clone(), what: "it is not there".to_owned() }.into());
+        };
+        let outcome = compute(STAGE, move || Ok(work(&mut index.lock().unwrap_or_else(PoisonError::into_inner))?)).await;
+        if let Err(Error::Index(error)) = &outcome
+            && error.kind() == dedup::ErrorKind::Corrupt
+        {
+            // The next question finds none, and makes it anew.
+            self.index = None;
+        }
+        outcome
+    }
+}
+
+/// The entries of rows with the columns [`COLUMNS`].
+fn entries_of(batch: &RecordBatch) -> Vec<Entry> {
+    let (sources, ids) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+    let contents = batch.column(2).as_primitive::<Int64Type>();
+    let entry = |row: usize| {
+        let event_id = ids.value(row);
+        let digest = Identity { source: sources.value(row), event_id }.digest();
+        Entry { digest, shard: shard_of(event_id, &digest), content: contents.value(row).cast_unsigned() }
+    };
+    (0..contents.len()).map(entry).collect()
+}

@@ -1,0 +1,26 @@
+//! The workers: journal → Bronze → Silver → Gold, the ledger beside them, upkeep behind them, and the audit of it all.
+//!
+//! Each stage reads what the one before it committed, lets `medallion` decide, and commits rows and progress together through `lake`; whatever happens to
+//! it, it begins again at the progress it finds there. Nothing is decided here that `medallion` or `lake` can decide, and no state here outlives a crash
+//! but the index of identities, which is derived from Silver.
+
+mod audit;
+mod bronze;
+mod config;
+mod error;
+mod gold;
+mod identities;
+mod ledger;
+pub mod metrics;
+mod run;
+mod silver;
+mod stage;
+mod status;
+pub mod tables;
+mod upkeep;
+
+pub use audit::{Books, Finding, Line, audit};
+pub use config::Config;
+pub use error::{Error, ErrorKind};
+pub use run::Pipeline;
+pub use status::{Progress, Status};

@@ -1,0 +1,84 @@
+//! Keeps the tables small: joins small files, deletes versions and files that nobody needs.
+
+use lake::{Lake, Table, TableSpec};
+use medallion::gold;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::ledger::COUNTED;
+use crate::tables;
+
+/// Does the upkeep until it is stopped. What fails is tried again when it is due again: nothing depends on it soon.
+pub(crate) async fn run(lake: Lake, config: Config, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    let every = |period| {
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    };
+    let (mut compaction, mut cleaning) = (every(config.compaction_interval), every(config.cleaning_interval));
+    loop {
+        let clean = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            _ = compaction.tick() => false,
+            _ = cleaning.tick() => true,
+        };
+        for spec in specs() {
+            // A compaction given up half-way leaves files that belong to nothing; cleaning deletes them in time.
+            let work = async { if clean { self::clean(&lake, &spec).await } else { compact(&lake, &spec, &config).await } };
+            let outcome = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                outcome = work => outcome,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(table = spec.name, %error, "the upkeep of a table failed and will be done when it is due again");
+            }
+        }
+    }
+}
+
+fn specs() -> Vec<TableSpec> {
+    let own = [tables::bronze(), tables::silver(), tables::exposures(), tables::dead_letters(), tables::ledger()];
+    own.into_iter().chain(gold::models().iter().map(|model| tables::gold(model))).collect()
+}
+
+async fn compact(lake: &Lake, spec: &TableSpec, config: &Config) -> Result<(), Error> {
+    let done = lake.table(spec).await?.compact(&config.compaction).await?;
+    if done.files_before > 0 {
+        let lake::Compacted { files_before, files_after, bytes_after, .. } = done;
+        tracing::debug!(table = spec.name, files_before, files_after, bytes_after, "joined small files");
+    }
+    Ok(())
+}
+
+async fn clean(lake: &Lake, spec: &TableSpec) -> Result<(), Error> {
+    let mut table = lake.table(spec).await?;
+    let needed_from = needed_from(lake, &table).await?;
+    let options = lake.options();
+    let versions = table.trim_log(options.log_retention, needed_from).await?;
+    let files = table.vacuum(options.file_retention, needed_from).await?;
+    if versions + files > 0 {
+        tracing::info!(table = spec.name, versions, files, "deleted what nobody needs any more");
+    }
+    Ok(())
+}
+
+/// The oldest version of the table that a stage has still to read. `None`: no stage reads it by version.
+async fn needed_from(lake: &Lake, table: &Table) -> Result<Option<i64>, Error> {
+    let progress = tables::progress_in(table.name());
+    let mut readers = Vec::new();
+    if COUNTED.contains(&table.name()) {
+        readers.push(tables::ledger());
+    }
+    match table.name() {
+        tables::BRONZE => readers.push(tables::silver()),
+        name => readers.extend(gold::models().iter().filter(|model| model.reads == name).map(|model| tables::gold(model))),
+    }
+    let mut needed: Option<i64> = None;
+    for reader in readers {
+        let through = lake.table(&reader).await?.progress(&progress).await?.unwrap_or(-1);
+        needed = Some(needed.map_or(through + 1, |needed| needed.min(through + 1)));
+    }
+    Ok(needed)
+}
