@@ -1,0 +1,85 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::bench::BenchArgs;
+use crate::commands::audit::AuditArgs;
+use crate::commands::config::ConfigArgs;
+use crate::commands::query::QueryArgs;
+use crate::commands::send::SendArgs;
+use crate::commands::serve::ServeArgs;
+use crate::commands::source::SourceArgs;
+use crate::demo::DemoArgs;
+
+/// Product events in through one gate, none of them lost, doubled or changed
+///
+/// Events come over HTTP, are made durable in a journal, and become tables that anything reading Delta Lake can query: Bronze (as they came), Silver (clean, each
+/// once) and Gold (aggregates).
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    arg_required_else_help = true,
+    after_long_help = "\
+Examples:
+  tidegate demo --once                              the whole path, with made-up traffic
+  tidegate source add web                           make a write key
+  tidegate serve                                    run it: 127.0.0.1:8099, data in ./tidegate-data
+  tidegate send events.ndjson --url http://127.0.0.1:8099 --key tg_…
+  tidegate query 'SELECT event_type, count(*) FROM silver.events GROUP BY 1'
+  tidegate audit                                    prove that nothing is missing
+
+Settings come from tidegate.toml, then from variables such as TIDEGATE_SERVER__LISTEN, then from flags; `tidegate config` shows them all.
+Exit codes: 0, 1 when a command failed, 2 when it was misused."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What each does is said where its arguments are.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(DemoArgs),
+    Serve(ServeArgs),
+    Source(SourceArgs),
+    Send(SendArgs),
+    Query(QueryArgs),
+    Audit(AuditArgs),
+    Config(ConfigArgs),
+    /// Measure a running server
+    Bench(BenchArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_read_or_refused() {
+        let check = |line: &str, expect: bool| {
+            let outcome = Cli::try_parse_from(line.split(' '));
+            assert_eq!(outcome.is_ok(), expect, "{line}: {outcome:?}");
+        };
+        check("tidegate serve", true);
+        check("tidegate serve --data d --listen 127.0.0.1:0 --roles ingest,pipeline --config f", true);
+        check("tidegate source add web --key k --origin https://a.example --origin https://b.example --data d", true);
+        check("tidegate source list --format csv", true);
+        check("tidegate source revoke web", true);
+        check("tidegate source", false);
+        check("tidegate send - --url http://localhost:1 --key k --shape segment --batch 10 --concurrency 2", true);
+        check("tidegate send --url http://localhost:1 --key k --batch 0", false);
+        check("tidegate query x --format table --data d --lake l", true);
+        check("tidegate query", false);
+        check("tidegate audit --format csv", false);
+        check("tidegate config --format json", true);
+        check("tidegate querry x", false);
+    }
+}

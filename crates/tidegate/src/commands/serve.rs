@@ -1,0 +1,141 @@
+//! `tidegate serve`: the platform, until it is told to stop.
+
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::Value;
+use telemetry::clock::SystemClock;
+use telemetry::logging;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::DataArgs;
+use crate::platform::Platform;
+use crate::settings::{Flag, Role, Settings};
+
+/// Run the platform: take events in over HTTP and make tables of them
+///
+/// With no settings at all it listens on 127.0.0.1:8099 and keeps everything in ./tidegate-data. SIGTERM or Ctrl-C stops it once all it has taken is in
+/// the tables; a second one ends it at once, and nothing is lost by that either.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate serve
+  tidegate serve --data /var/lib/tidegate --listen 0.0.0.0:8099
+  TIDEGATE_PIPELINE__COMMIT_INTERVAL=5s tidegate serve --config /etc/tidegate.toml")]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Host and port to listen on; port 0 takes a free one [default: 127.0.0.1:8099]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// What this process does: ingest, pipeline [default: all of it]
+    #[arg(long, value_name = "ROLES", value_delimiter = ',')]
+    roles: Option<Vec<String>>,
+}
+
+impl ServeArgs {
+    fn flags(&self) -> Vec<Flag> {
+        let listen = self.listen.as_deref().map(|listen| Flag { name: "--listen", key: "server.listen", value: Value::from(listen) });
+        let roles = self.roles.clone().map(|roles| Flag { name: "--roles", key: "server.roles", value: Value::from(roles) });
+        listen.into_iter().chain(roles).collect()
+    }
+}
+
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<bool> {
+    let loaded = args.data.load(args.flags())?;
+    let settings = loaded.settings;
+    logging::init(settings.log.format, &settings.log.filter)?;
+    // Before anything is opened, so that a stop is never missed.
+    let mut signals = Signals::new()?;
+    let mut platform = tokio::select! {
+        started = Box::pin(Platform::start(&settings, Arc::new(SystemClock))) => started?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopped while starting");
+            return Ok(true);
+        }
+    };
+    tell(&platform, &settings)?;
+
+    let failure = tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopping: what was taken is brought to the tables first");
+            None
+        }
+        error = platform.failed() => {
+            let told = format!("{error:#}");
+            tracing::error!(error = told, "stopping after a failure");
+            Some(error)
+        }
+    };
+    let stopped = tokio::select! {
+        stopped = tokio::time::timeout(settings.server.shutdown_timeout, Box::pin(platform.stop())) => stopped,
+        name = signals.next() => {
+            tracing::warn!(signal = name, "ended at once; what was taken is in the journal, the next start goes on there");
+            process::exit(1);
+        }
+    };
+    let outcome = stopped.with_context(|| {
+        let seconds = settings.server.shutdown_timeout.as_secs();
+        format!(
+            "the stop took longer than server.shutdown_timeout, {seconds} s; what was taken is in the journal, the next start goes on there"
+        )
+    });
+    match failure {
+        Some(error) => Err(error),
+        None => outcome?.map(|()| {
+            tracing::info!("stopped, all that was taken is in the tables");
+            true
+        }),
+    }
+}
+
+/// What whoever started it wants to know first.
+fn tell(platform: &Platform, settings: &Settings) -> anyhow::Result<()> {
+    let address = platform.address();
+    let roles: Vec<String> = settings.server.roles.iter().map(Role::to_string).collect();
+    let data = absolute(&settings.data);
+    tracing::info!(address = %format!("http://{address}"), data, lake = %platform.lake().location(), roles = roles.join(","), "running");
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "listening beyond this machine, without encryption: anyone who reaches the address reads /metrics and, on the way, write keys; put a proxy with TLS in front"
+        );
+    }
+    if settings.has(Role::Ingest) && !platform.key_file().list()?.iter().any(|entry| entry.revoked_at.is_none()) {
+        tracing::info!(
+            command = format!("tidegate source add web --data {data}"),
+            "no source has a write key yet; make one, no restart is needed"
+        );
+    }
+    if !settings.has(Role::Pipeline) {
+        tracing::info!("without the role pipeline, events stay in the journal until a process with that role reads them");
+    }
+    Ok(())
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+/// The signals that stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The listener: connections within a bound, heads within a time, and an end that lets requests in work finish.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::settings;
+
+/// The pause after the system could not give a connection, such as when no file can be opened; at once it would only be asked again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long connections may take to end once the listener closes: by then no request should be in work.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The listener and its connections, in a task of their own.
+#[derive(Debug)]
+pub(super) struct Server {
+    address: SocketAddr,
+    closing: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+    connections: Arc<Semaphore>,
+    connections_max: usize,
+}
+
+impl Server {
+    pub(super) async fn bind(settings: &settings::Server, router: Router) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(&settings.listen).await.map_err(|error| unlistenable(&settings.listen, error))?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let (closing, closed) = watch::channel(false);
+        let connections = Arc::new(Semaphore::new(settings.connections_max));
+        let accepting = Accepting { listener, router, connections: Arc::clone(&connections), header_timeout: settings.header_timeout };
+        let task = Some(tokio::spawn(accepting.run(closed)));
+        Ok(Self { address, closing, task, connections, connections_max: settings.connections_max })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more connections and waits until those there are have finished their requests.
+    pub(super) async fn close(mut self) -> anyhow::Result<()> {
+        self.closing.send_replace(true);
+        if let Some(task) = self.task.take() {
+            task.await.context("the listener panicked")?;
+        }
+        let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
+        match tokio::time::timeout(CLOSE_TIMEOUT, self.connections.acquire_many(all)).await {
+            Ok(_) => {}
+            Err(_) => tracing::warn!("connections that would not end are cut"),
+        }
+        Ok(())
+    }
+
+    /// Resolves when it ends by itself.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let ended = task.await;
+        self.task = None;
+        match ended {
+            Ok(()) => anyhow!("the listener ended by itself; please report it with the log"),
+            Err(panic) => anyhow::Error::new(panic).context("the listener panicked; please report it with the log"),
+        }
+    }
+}
+
+fn unlistenable(listen: &str, error: io::Error) -> anyhow::Error {
+    let help = match error.kind() {
+        io::ErrorKind::AddrInUse => "something else listens there; stop it or choose another with --listen",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose another with --listen",
+        io::ErrorKind::InvalidInput => "give host and port, such as --listen 127.0.0.1:8099",
+        _ => "choose another with --listen",
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on {listen}: {help}"))
+}
+
+#[derive(Debug)]
+struct Accepting {
+    listener: TcpListener,
+    router: Router,
+    connections: Arc<Semaphore>,
+    header_timeout: Duration,
+}
+
+impl Accepting {
+    async fn run(self, closed: watch::Receiver<bool>) {
+        let mut own = closed.clone();
+        loop {
+            // The place first: a connection that finds none waits with the system, not with us.
+            let next = async {
+                let place = Arc::clone(&self.connections).acquire_owned().await;
+                (place, self.listener.accept().await)
+            };
+            tokio::select! {
+                () = closes(&mut own) => return,
+                (place, accepted) = next => match (place, accepted) {
+                    (Ok(place), Ok((stream, peer))) => self.serve(stream, peer, place, closed.clone()),
+                    (Ok(_), Err(error)) => {
+                        tracing::warn!(%error, "no connection can be taken");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                    (Err(_), _) => return,
+                },
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit, mut closed: watch::Receiver<bool>) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.call(request)
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            let _place = place;
+            tokio::pin!(connection);
+            let outcome = tokio::select! {
+                outcome = connection.as_mut() => outcome,
+                () = closes(&mut closed) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+}
+
+/// Waits until the listener is to close, or nobody is left who could say so.
+async fn closes(closed: &mut watch::Receiver<bool>) {
+    drop(closed.wait_for(|closed| *closed).await);
+}

@@ -1,0 +1,204 @@
+//! The settings of the program: what there is, with defaults under which it runs on a laptop.
+//!
+//! They are layered: defaults, then `tidegate.toml`, then the environment, then flags ([`layers`]); what came from where is remembered and can be shown
+//! ([`show`]). Each crate owns its section; nothing here knows what a bound of the gate means.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ingest::KeyFile;
+use journal::embedded;
+use serde::{Deserialize, Serialize};
+use telemetry::logging;
+
+mod error;
+mod json;
+mod known;
+mod layers;
+mod role;
+mod show;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use error::Error;
+pub(crate) use layers::{Flag, Loaded};
+pub(crate) use role::Role;
+pub(crate) use show::{to_json, to_toml};
+pub(crate) use sources::read;
+
+/// All settings. Relative paths are relative to the folder the program is started in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Settings {
+    /// The data folder: the journal, the lake, the index and the write keys.
+    pub(crate) data: PathBuf,
+    /// The journal.
+    pub(crate) journal: Journal,
+    /// The lake.
+    pub(crate) lake: Lake,
+    /// The gate.
+    pub(crate) ingest: ingest::Config,
+    /// The stages.
+    pub(crate) pipeline: pipeline::Config,
+    /// The process.
+    pub(crate) server: Server,
+    /// The tracking plan.
+    pub(crate) plan: Plan,
+    /// The log.
+    pub(crate) log: Log,
+}
+
+/// `[journal]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Journal {
+    /// Which journal it is.
+    pub(crate) kind: JournalKind,
+    #[serde(flatten)]
+    pub(crate) embedded: embedded::Config,
+}
+
+/// The journals there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum JournalKind {
+    /// In local files below the data folder.
+    #[default]
+    Embedded,
+}
+
+/// `[lake]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Lake {
+    /// A folder or a URL; without it the folder `lake` in the data folder.
+    pub(crate) location: Option<String>,
+    #[serde(flatten)]
+    pub(crate) options: lake::Options,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Server {
+    /// Host and port to listen on; port 0 takes a free one.
+    pub(crate) listen: String,
+    /// What this process does.
+    pub(crate) roles: Vec<Role>,
+    /// Connections open at a time; more wait in the system's queue.
+    pub(crate) connections_max: usize,
+    /// How long the head of a request may take to arrive, and how long a connection may be idle.
+    #[serde(with = "humantime_serde")]
+    pub(crate) header_timeout: Duration,
+    /// How long a stop may take: requests in work, and all that the journal holds brought to Gold. After that the process ends with code 1; nothing is
+    /// lost, the next start goes on there.
+    #[serde(with = "humantime_serde")]
+    pub(crate) shutdown_timeout: Duration,
+}
+
+/// `[plan]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Plan {
+    /// The tracking plan, YAML or JSON; without it the built-in one.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Log {
+    /// `text` or `json`.
+    pub(crate) format: logging::Format,
+    /// What is logged, such as `info` or `warn,ingest=debug`.
+    pub(crate) filter: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./tidegate-data"),
+            journal: Journal::default(),
+            lake: Lake::default(),
+            ingest: ingest::Config::default(),
+            pipeline: pipeline::Config::default(),
+            server: Server::default(),
+            plan: Plan::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8099".to_owned(),
+            roles: vec![Role::Ingest, Role::Pipeline],
+            connections_max: 4_096,
+            header_timeout: Duration::from_secs(60),
+            shutdown_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: logging::Format::default(), filter: logging::FILTER_DEFAULT.to_owned() }
+    }
+}
+
+impl Settings {
+    /// Where the embedded journal is.
+    pub(crate) fn journal_folder(&self) -> PathBuf {
+        self.data.join("journal")
+    }
+
+    /// Where the index of identities is.
+    pub(crate) fn index_folder(&self) -> PathBuf {
+        self.data.join("index")
+    }
+
+    /// Where the write keys are.
+    pub(crate) fn key_file(&self) -> KeyFile {
+        KeyFile::at(self.data.join("sources.json"))
+    }
+
+    /// Where the lake is: a folder or a URL.
+    pub(crate) fn lake_location(&self) -> String {
+        self.lake.location.clone().unwrap_or_else(|| self.data.join("lake").display().to_string())
+    }
+
+    /// The folder that the lake is in; `None` where it is in a store behind a URL.
+    pub(crate) fn lake_folder(&self) -> Option<PathBuf> {
+        let location = self.lake_location();
+        match location.split_once("://") {
+            Some(("file", path)) => Some(PathBuf::from(path)),
+            Some(_) => None,
+            None => Some(Path::new(&location).to_owned()),
+        }
+    }
+
+    /// Whether this process does that.
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.server.roles.contains(&role)
+    }
+
+    /// Refuses settings that contradict each other, as far as that can be told without opening anything.
+    fn check(&self) -> Result<(), Error> {
+        let contradiction = |section: &'static str, problem: String| Err(Error::Contradiction { section, problem });
+        if let Err(invalid) = self.ingest.check() {
+            return contradiction("ingest", invalid.to_string());
+        }
+        if let Err(invalid) = self.pipeline.check() {
+            return contradiction("pipeline", invalid.to_string());
+        }
+        if self.server.roles.is_empty() {
+            return contradiction("server", "roles names none: give at least one of ingest, pipeline".to_owned());
+        }
+        if !(1..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.server.connections_max) {
+            return contradiction("server", "connections_max must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}

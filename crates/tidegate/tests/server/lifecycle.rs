@@ -1,0 +1,96 @@
+//! From start to stop, and what is there in between.
+
+use serde_json::{Value, json};
+
+use crate::process::{KEY, Place, client, text};
+
+async fn send(place: &Place, events: &Value) -> (u16, Value) {
+    let request = client().post(format!("{}/v1/events", place.url())).basic_auth(KEY, Some("")).json(events);
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+fn page_views(count: u32) -> Value {
+    let event = |number: u32| {
+        json!({
+            "event_id": format!("page-{number}"),
+            "event_type": "page_view",
+            "event_time": "2026-03-29T12:34:56.789Z",
+            "user_id": "u1",
+            "properties": {"url": format!("https://example.com/a?n={number}"), "title": "A"},
+        })
+    };
+    (0..count).map(event).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_can_be_queried_while_the_server_runs_and_after_it_stopped() {
+    let place = Place::new();
+    let server = place.start();
+    let (status, body) = send(&place, &page_views(100)).await;
+    assert_eq!((status, &body["accepted"]), (200, &json!(100)));
+    place.wait_for("SELECT count(*) FROM silver.events", 100);
+    // A copy of all of it, years later by the clock of whoever queries: nothing changes.
+    send(&place, &page_views(100)).await;
+    place.wait_for("SELECT count(*) FROM bronze.events", 200);
+    server.stop(&place);
+
+    assert_eq!(place.number("SELECT count(*) FROM silver.events"), 100);
+    let row = &place.query("SELECT * FROM silver.events WHERE event_id = 'page-7'")[0];
+    assert_eq!(row["source"], "web");
+    assert_eq!(row["page_path"], "/a");
+    assert_eq!(row["event_time"], "2026-03-29T12:34:56.789000Z");
+    assert_eq!(place.number("SELECT sum(events) FROM gold.activity_by_day"), 100);
+    assert_eq!(place.number("SELECT sum(events) FROM gold.activity_by_minute"), 100);
+    let books: Value = serde_json::from_str(&place.run_sound(&["audit", "--format", "json"])).unwrap();
+    assert_eq!(books["balanced"], true, "{books}");
+
+    // Started again, it goes on where it was.
+    let server = place.start();
+    send(&place, &page_views(150)).await;
+    place.wait_for("SELECT count(*) FROM silver.events", 150);
+    server.stop(&place);
+    place.run_sound(&["audit"]);
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused_with_what_to_do() {
+    let place = Place::new();
+    let server = place.start();
+    let second = place.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("in use"), "{}", text(&second.stderr));
+    server.stop(&place);
+}
+
+#[test]
+fn a_file_sent_twice_adds_nothing() {
+    let place = Place::new();
+    let server = place.start();
+    let file = place.data().join("events.ndjson");
+    let lines: Vec<String> = page_views(1_234).as_array().unwrap().iter().map(Value::to_string).collect();
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    for _ in 0..2 {
+        let command = ["send", file.to_str().unwrap(), "--url", &place.url(), "--key", KEY];
+        let sent = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate")).args(command).output().unwrap();
+        assert!(sent.status.success(), "{}{}", text(&sent.stdout), text(&sent.stderr));
+    }
+    server.stop(&place);
+    assert_eq!(place.number("SELECT count(*) FROM bronze.events"), 2_468);
+    assert_eq!(place.number("SELECT count(*) FROM silver.events"), 1_234);
+    place.run_sound(&["audit"]);
+}
+
+#[test]
+fn misuse_is_told_from_failure() {
+    let place = Place::new();
+    assert_eq!(place.run(&["querry", "SELECT 1"]).status.code(), Some(2));
+    assert_eq!(place.run(&["query", "SELECT nonsense FROM nowhere"]).status.code(), Some(1));
+    let unknown = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["config"])
+        .env("TIDEGATE_PIPELINE__COMMIT_INTERVALL", "1s")
+        .output()
+        .unwrap();
+    assert!(!unknown.status.success());
+    assert!(text(&unknown.stderr).contains("commit_interval"), "{}", text(&unknown.stderr));
+}
