@@ -1,1 +1,132 @@
-fn main() {}
+//! `cargo xtask`: the commands that people and CI use to check the repository.
+//!
+//! It runs tools and says what is missing. It never changes a tracked file, and writes only below the target folder.
+
+mod clients;
+mod lint;
+mod place;
+mod rust;
+mod step;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::place::Place;
+
+const USAGE: &str = "\
+Checks the repository.
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  test           all tests: Rust, then the real Python clients, then the real Node clients
+  test rust      the tests of all crates
+  test python    the Python clients and the converters in examples/, against the product
+  test node      the Node clients, against the product
+  lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
+  check          lint, then test
+  help           this text";
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Help,
+    Lint,
+    Test(Suite),
+    Check,
+}
+
+/// Which tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Suite {
+    All,
+    Rust,
+    Python,
+    Node,
+}
+
+impl Command {
+    fn parse(arguments: &[&str]) -> Option<Self> {
+        Some(match arguments {
+            [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help,
+            ["lint"] => Self::Lint,
+            ["check"] => Self::Check,
+            ["test"] => Self::Test(Suite::All),
+            ["test", "rust"] => Self::Test(Suite::Rust),
+            ["test", "python"] => Self::Test(Suite::Python),
+            ["test", "node"] => Self::Test(Suite::Node),
+            _ => return None,
+        })
+    }
+
+    fn run(self, place: &Place) -> Result<()> {
+        match self {
+            Self::Help => eprintln!("{USAGE}"),
+            Self::Lint => lint::run_all(place)?,
+            Self::Test(suite) => test(place, suite)?,
+            Self::Check => {
+                lint::run_all(place)?;
+                test(place, Suite::All)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn test(place: &Place, suite: Suite) -> Result<()> {
+    let includes = |part| suite == Suite::All || suite == part;
+    // What would fail for want of an interpreter fails before half an hour of compiling.
+    let python = includes(Suite::Python).then(clients::python::find).transpose()?;
+    let node = includes(Suite::Node).then(clients::node::find).transpose()?;
+    rust::build_product(place)?;
+    if includes(Suite::Rust) {
+        rust::test(place)?;
+    }
+    if let Some(python) = python {
+        clients::python::test(place, &python)?;
+    }
+    if node.is_some() {
+        clients::node::test(place)?;
+    }
+    Ok(())
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match Command::parse(&arguments) {
+        Some(command) => command.run(&Place::find()?),
+        None => bail!("`cargo xtask {}` is no command of this repository\n\n{USAGE}", arguments.join(" ")),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read() {
+        let check = |line: &str, expect| assert_eq!(Command::parse(&line.split_whitespace().collect::<Vec<_>>()), expect, "{line}");
+        check("", Some(Command::Help));
+        check("test --help", Some(Command::Help));
+        check("lint", Some(Command::Lint));
+        check("check", Some(Command::Check));
+        check("test", Some(Command::Test(Suite::All)));
+        check("test rust", Some(Command::Test(Suite::Rust)));
+        check("test python", Some(Command::Test(Suite::Python)));
+        check("test node", Some(Command::Test(Suite::Node)));
+        check("test java", None);
+        check("lint rust", None);
+    }
+}

@@ -1,0 +1,73 @@
+//! The Node clients, in a copy of their folder below the target folder.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{made_once, version};
+use crate::place::Place;
+use crate::step::{output, run, step};
+
+/// The oldest Node that the tests run on.
+const OLDEST: (u32, u32) = (20, 0);
+const WANTED: &str = "the tests of the Node clients need Node 20 or newer with npm; to run the other tests: `cargo xtask test rust`, `cargo xtask test python`";
+
+/// That there is a Node which will do.
+#[derive(Debug)]
+pub(crate) struct Node;
+
+/// Looks for Node and npm.
+///
+/// # Errors
+///
+/// When one is missing or too old; the text says what to install.
+pub(crate) fn find() -> Result<Node> {
+    let found = output(Command::new("node").arg("--version"))?.with_context(|| format!("there is no node; {WANTED}"))?;
+    if version(&found).is_none_or(|found| found < OLDEST) {
+        bail!("node is {}; {WANTED}", found.trim());
+    }
+    output(Command::new(npm()).arg("--version"))?.with_context(|| format!("there is no npm; {WANTED}"))?;
+    Ok(Node)
+}
+
+/// Runs the tests with Node's own runner.
+///
+/// # Errors
+///
+/// When the packages cannot be had or a test fails.
+pub(crate) fn test(place: &Place) -> Result<()> {
+    let tests = place.root().join("tests/clients/node");
+    let folder = place.clients().join("node");
+    step("Node packages", || {
+        let lock = fs::read_to_string(tests.join("package-lock.json")).context("tests/clients/node/package-lock.json cannot be read")?;
+        made_once(&folder, &lock, || {
+            copy(&tests, &folder)?;
+            // No package's script runs: none is needed, and each would be code of others run at install time.
+            run(Command::new(npm()).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder))
+        })
+    })?;
+    step("Node client tests", || {
+        copy(&tests, &folder)?;
+        let mut node = Command::new("node");
+        node.args(["--test", "--test-reporter=spec"]).current_dir(&folder).env("TIDEGATE_BIN", place.product());
+        run(&mut node)
+    })
+}
+
+fn npm() -> &'static str {
+    if cfg!(windows) { "npm.cmd" } else { "npm" }
+}
+
+/// Copies the files of a folder, and not what was installed into it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let target = to.join(entry.file_name());
+            fs::copy(entry.path(), &target).with_context(|| format!("{} cannot be written", target.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! The Python clients, each in an environment of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{made_once, version};
+use crate::place::Place;
+use crate::step::{output, run, step};
+
+/// The oldest Python that the pinned packages run on.
+const OLDEST: (u32, u32) = (3, 10);
+const WANTED: &str = "the tests of the Python clients need Python 3.10 or newer with venv and pip (on Debian and Ubuntu: python3 and \
+                      python3-venv); to run the other tests: `cargo xtask test rust`, `cargo xtask test node`";
+
+/// An interpreter that can make environments.
+#[derive(Debug)]
+pub(crate) struct Python {
+    version: String,
+}
+
+/// The Python of this machine.
+///
+/// # Errors
+///
+/// When there is none that will do; the text says what to install.
+pub(crate) fn find() -> Result<Python> {
+    let question = "import ensurepip, platform, venv; print(platform.python_version())";
+    let answer = output(Command::new("python3").args(["-c", question])).with_context(|| WANTED)?;
+    let found = answer.with_context(|| format!("there is no python3; {WANTED}"))?.trim().to_owned();
+    if version(&found).is_none_or(|found| found < OLDEST) {
+        bail!("python3 is {found}; {WANTED}");
+    }
+    Ok(Python { version: found })
+}
+
+/// Runs pytest over the clients and the converters of the examples.
+///
+/// # Errors
+///
+/// When the packages cannot be had or a test fails.
+pub(crate) fn test(place: &Place, python: &Python) -> Result<()> {
+    let tests = place.root().join("tests/clients/python");
+    let (mut main, mut old) = (PathBuf::new(), PathBuf::new());
+    step("Python environments", || {
+        main = environment(place, python, "python", &tests.join("requirements.txt"))?;
+        // This client pins an older version of a package that the others need newer.
+        old = environment(place, python, "analytics-python", &tests.join("requirements-analytics-python.txt"))?;
+        Ok(())
+    })?;
+    step("Python client tests", || {
+        let mut pytest = Command::new(&main);
+        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(tests.join("pytest.ini")).arg(&tests);
+        pytest.arg(place.root().join("examples")).current_dir(place.root());
+        pytest.env("TIDEGATE_BIN", place.product()).env("PYTHON_OF_ANALYTICS_PYTHON", &old).env("PYTHONDONTWRITEBYTECODE", "1");
+        run(&mut pytest)
+    })
+}
+
+/// The interpreter of an environment that has what the file lists.
+fn environment(place: &Place, python: &Python, name: &str, requirements: &Path) -> Result<PathBuf> {
+    let folder = place.clients().join(name);
+    let interpreter = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let listed = fs::read_to_string(requirements).with_context(|| format!("{} cannot be read", requirements.display()))?;
+    made_once(&folder, &format!("python {}\n{listed}", python.version), || {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+        run(Command::new(&interpreter).args(install).arg(requirements))
+    })?;
+    Ok(interpreter)
+}

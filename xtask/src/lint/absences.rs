@@ -1,0 +1,53 @@
+//! What a crate must never depend on, directly or through others: the seams of the data path, as ARCHITECTURE.md states them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::place::cargo;
+use crate::step::output;
+
+/// A crate, and what it must be free of.
+const ABSENCES: [(&str, &[&str]); 7] = [
+    ("contract", &["arrow", "tokio", "axum", "reqwest", "object_store", "rand", "metrics", "tracing"]),
+    ("medallion", &["tokio", "object_store", "deltalake", "datafusion", "axum", "reqwest", "rand", "lake", "journal", "ingest"]),
+    ("journal", &["contract", "arrow", "lake", "ingest", "axum", "serde_json"]),
+    ("dedup", &["arrow", "tokio", "lake", "journal", "ingest", "axum"]),
+    ("ingest", &["arrow", "deltalake", "datafusion", "lake", "medallion", "dedup", "pipeline"]),
+    ("lake", &["axum", "contract", "journal", "ingest", "medallion", "dedup"]),
+    ("pipeline", &["axum", "ingest", "telemetry"]),
+];
+
+/// # Errors
+///
+/// Names every dependency that must not be.
+pub(super) fn check(root: &Path) -> Result<()> {
+    let mut problems = Vec::new();
+    for (name, forbidden) in ABSENCES {
+        let arguments = ["tree", "--package", name, "--edges", "normal", "--prefix", "none", "--format", "{lib}"];
+        let tree = output(Command::new(cargo()).args(arguments).current_dir(root))?.context("there is no cargo")?;
+        problems.extend(present(&tree, forbidden).into_iter().map(|found| format!("crates/{name} must not depend on {found}")));
+    }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
+    }
+    Ok(())
+}
+
+/// Which of the names are in a list of library names, one a line.
+fn present<'a>(tree: &str, forbidden: &[&'a str]) -> Vec<&'a str> {
+    let is_there = |name: &str| tree.lines().any(|line| line.split_whitespace().next() == Some(name));
+    forbidden.iter().copied().filter(|name| is_there(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_as_a_whole() {
+        let tree = "medallion\narrow\ntokio_util\narrow (*)\n";
+        assert_eq!(present(tree, &["arrow", "tokio"]), ["arrow"]);
+    }
+}
