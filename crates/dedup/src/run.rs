@@ -7,6 +7,7 @@
 //! Every piece carries its own checksum, and the manifest has the footer's. The footer is in memory; guides come through the [`Cache`]; blocks are read
 //! when a filter lets an identity pass.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub(crate) struct Run {
     pub(crate) path: PathBuf,
     pub(crate) facts: RunFacts,
     pub(crate) footer: Arc<Footer>,
+    /// Open from the first read on. There are few runs, by the bound on those of a size.
+    file: OnceCell<File>,
 }
 
 /// A key that was asked for, and its place in the question.
@@ -38,7 +41,7 @@ pub(crate) struct Query {
 
 impl Run {
     pub(crate) fn new(path: PathBuf, facts: RunFacts, footer: Footer) -> Self {
-        Self { path, facts, footer: Arc::new(footer) }
+        Self { path, facts, footer: Arc::new(footer), file: OnceCell::new() }
     }
 
     /// Reads what is to be in memory of a run that the manifest promises.
@@ -63,7 +66,7 @@ impl Run {
 
     /// Writes the contents of the keys that this run holds into the answers, and returns how many there are. The queries are in order.
     pub(crate) fn answer(&self, queries: &[Query], cache: &mut Cache, answers: &mut [Option<u64>]) -> Result<usize, Error> {
-        let mut reading = Reading { run: self, file: None, block: Vec::new(), known: 0 };
+        let mut reading = Reading { run: self, block: Vec::new(), known: 0 };
         for of_shard in queries.chunk_by(|left, right| left.key.shard == right.key.shard) {
             let Some(first) = of_shard.first().filter(|first| self.footer.has(first.key.shard)) else { continue };
             let (mut rest, mut key) = (of_shard, first.key);
@@ -78,13 +81,27 @@ impl Run {
         }
         Ok(reading.known)
     }
+
+    fn load_guide(&self, place: &Place) -> Result<Guide, Error> {
+        let at = place.at + (place.blocks() * BLOCK_BYTES) as u64;
+        let stored = read(self.file()?, &self.path, at, place.guide_bytes as usize)?;
+        Guide::decode(&stored, self.id(), place)
+            .ok_or_else(|| Error::corrupt(&self.path, format!("the filter at byte {at} is not what was written")))
+    }
+
+    fn file(&self) -> Result<&File, Error> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = File::open(&self.path).map_err(Error::unreadable(&self.path))?;
+        Ok(self.file.get_or_init(|| file))
+    }
 }
 
-/// One pass over a run, with its file open once something is to be read.
+/// One pass over a run.
 #[derive(Debug)]
 struct Reading<'a> {
     run: &'a Run,
-    file: Option<File>,
     block: Vec<u8>,
     known: usize,
 }
@@ -94,7 +111,7 @@ impl Reading<'_> {
     fn answer(&mut self, segment: usize, queries: &[Query], cache: &mut Cache, answers: &mut [Option<u64>]) -> Result<(), Error> {
         let run = self.run;
         let Some(place) = run.footer.segments.get(segment) else { return Ok(()) };
-        let guide = cache.guide((run.id(), segment), || self.load_guide(place))?;
+        let guide = cache.guide((run.id(), segment), || run.load_guide(place))?;
         let mut held = None;
         let (mut blocks, mut passed, known_before) = (0, 0, self.known);
         for query in queries.iter().filter(|query| guide.may_hold(query.key)) {
@@ -115,30 +132,12 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn load_guide(&mut self, place: &Place) -> Result<Guide, Error> {
-        let run = self.run;
-        let at = place.at + (place.blocks() * BLOCK_BYTES) as u64;
-        let stored = read(self.file()?, &run.path, at, place.guide_bytes as usize)?;
-        Guide::decode(&stored, run.id(), place)
-            .ok_or_else(|| Error::corrupt(&run.path, format!("the filter at byte {at} is not what was written")))
-    }
-
     fn load_block(&mut self, place: &Place, number: usize) -> Result<(), Error> {
         let run = self.run;
         let at = place.at + (number * BLOCK_BYTES) as u64;
-        let mut stored = std::mem::take(&mut self.block);
-        stored.resize(BLOCK_BYTES, 0);
-        self.file()?.read_exact_at(&mut stored, at).map_err(Error::unreadable(&run.path))?;
-        self.block = stored;
+        self.block.resize(BLOCK_BYTES, 0);
+        run.file()?.read_exact_at(&mut self.block, at).map_err(Error::unreadable(&run.path))?;
         if block::is_sound(&self.block, run.id(), place.first_block + number as u32) { Ok(()) } else { Err(damaged_block(&run.path, at)) }
-    }
-
-    fn file(&mut self) -> Result<&File, Error> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => File::open(&self.run.path).map_err(Error::unreadable(&self.run.path))?,
-        };
-        Ok(self.file.insert(file))
     }
 }
 

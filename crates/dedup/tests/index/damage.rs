@@ -112,6 +112,10 @@ fn damage_that_comes_while_the_index_is_open_is_found() {
     fs::write(run, [0; 4_000]).unwrap();
     let error = index.probe(&keys(0..KNOWN)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    drop(index);
+
+    filled(dir.path());
+    let mut index = Index::open(dir.path(), tiny()).unwrap();
     fs::remove_file(run).unwrap();
     let error = index.probe(&keys(0..KNOWN)).unwrap_err();
     assert!(error.to_string().contains("it is missing"), "{error}");

@@ -27,6 +27,13 @@ fn an_empty_index_knows_nothing_and_asks_to_be_filled() {
 }
 
 #[test]
+fn an_index_may_be_handed_from_thread_to_thread() {
+    fn check<T: Send>() {}
+    check::<Index>();
+    check::<dedup::Rebuild>();
+}
+
+#[test]
 fn one_process_at_a_time_has_the_folder() {
     let dir = tempfile::tempdir().unwrap();
     let index = Index::open(dir.path(), tiny()).unwrap();
