@@ -104,10 +104,8 @@ impl Bronze {
     async fn commit(&mut self, records: Vec<Stored>) -> Result<(), Error> {
         let generation = self.journal.generation();
         let ranges = self.ranges(&records);
-        let progress: Vec<(String, i64)> = ranges
-            .iter()
-            .map(|(partition, (_, until))| (tables::progress_in_journal(generation, *partition), version(*until)))
-            .collect();
+        let progress: Vec<(String, i64)> =
+            ranges.iter().map(|(partition, (_, until))| (tables::progress_in_journal(generation, *partition), version(*until))).collect();
         let count = records.len() as u64;
         let (bytes, refused_from) = (bytes_of(&records), self.next_refused.clone());
         let rows = compute(Self::NAME, move || Rows::of(generation, records, &refused_from)).await?;
@@ -228,7 +226,10 @@ impl Rows {
         let mut refusals = ledger::of_arrivals(&refused);
         let mut dead_letters = vec![dead_letters::refused(&refused)?];
         if !unreadable.is_empty() {
-            tracing::error!(records = unreadable.len(), "records of the journal have no receipt that can be read; they are kept as dead letters");
+            tracing::error!(
+                records = unreadable.len(),
+                "records of the journal have no receipt that can be read; they are kept as dead letters"
+            );
             let (batch, counts) = dead_letters::unreadable(&unreadable, received_at)?;
             dead_letters.push(batch);
             refusals.merge(&counts);
@@ -242,7 +243,8 @@ fn info(stage: &str, counts: &Counts) -> Map<String, Value> {
 }
 
 fn journal_of(generation: u32, ranges: &BTreeMap<u32, (u64, u64)>) -> Value {
-    let ranges: Map<String, Value> = ranges.iter().map(|(partition, (from, until))| (partition.to_string(), json!([from, until]))).collect();
+    let ranges: Map<String, Value> =
+        ranges.iter().map(|(partition, (from, until))| (partition.to_string(), json!([from, until]))).collect();
     json!({ "generation": generation, "ranges": ranges })
 }
 

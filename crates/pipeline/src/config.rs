@@ -133,10 +133,7 @@ mod tests {
     #[test]
     fn unknown_settings_are_refused() {
         assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
-        assert_eq!(
-            serde_json::from_str::<Config>(r#"{"commit_interval":"250ms"}"#).unwrap().commit_interval,
-            Duration::from_millis(250)
-        );
+        assert_eq!(serde_json::from_str::<Config>(r#"{"commit_interval":"250ms"}"#).unwrap().commit_interval, Duration::from_millis(250));
         assert!(serde_json::from_str::<Config>(r#"{"commit_intervals":"1s"}"#).is_err());
     }
 }

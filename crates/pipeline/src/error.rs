@@ -73,7 +73,9 @@ pub enum Error {
         progress: u64,
     },
     /// The lake has no such table yet.
-    #[error("the lake at {location} has no table {table}: nothing has been written to it yet, or this is another folder; start `tidegate serve` on it first")]
+    #[error(
+        "the lake at {location} has no table {table}: nothing has been written to it yet, or this is another folder; start `tidegate serve` on it first"
+    )]
     NoTable {
         /// Where the lake is.
         location: String,
@@ -98,10 +100,9 @@ impl Error {
             },
             Self::Journal(error) => match error.kind() {
                 journal::ErrorKind::Full | journal::ErrorKind::Unavailable => ErrorKind::Retry,
-                journal::ErrorKind::TooLarge
-                | journal::ErrorKind::Trimmed
-                | journal::ErrorKind::Corrupt
-                | journal::ErrorKind::Closed => ErrorKind::Fatal,
+                journal::ErrorKind::TooLarge | journal::ErrorKind::Trimmed | journal::ErrorKind::Corrupt | journal::ErrorKind::Closed => {
+                    ErrorKind::Fatal
+                }
             },
             Self::Index(error) => match error.kind() {
                 dedup::ErrorKind::Unavailable => ErrorKind::Retry,

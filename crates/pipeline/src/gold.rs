@@ -137,7 +137,8 @@ impl Fed {
     }
 
     async fn compute(&self, lake: &Lake, partitions: &[String]) -> Result<Vec<RecordBatch>, Error> {
-        let is_date = self.table.schema().field_with_name(self.model.partition_by).is_ok_and(|field| *field.data_type() == DataType::Date32);
+        let is_date =
+            self.table.schema().field_with_name(self.model.partition_by).is_ok_and(|field| *field.data_type() == DataType::Date32);
         self.query(lake, &self.model.sql_where(&condition(self.model.partition_by, partitions, is_date))).await
     }
 

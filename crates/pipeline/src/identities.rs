@@ -61,11 +61,8 @@ impl Identities {
 
     /// Takes in what a version of Silver added.
     pub(crate) async fn insert(&mut self, version: i64, winners: Vec<Winner>) -> Result<(), Error> {
-        let entry = |winner: &Winner| Entry {
-            digest: winner.digest,
-            shard: shard_of(&winner.event_id, &winner.digest),
-            content: winner.content,
-        };
+        let entry =
+            |winner: &Winner| Entry { digest: winner.digest, shard: shard_of(&winner.event_id, &winner.digest), content: winner.content };
         self.with(move |index| index.insert(version, &winners.iter().map(entry).collect::<Vec<_>>())).await
     }
 
@@ -74,14 +71,8 @@ impl Identities {
         self.with(Index::flush).await
     }
 
-    /// The version of Silver from which on versions must stay in the log for this index.
-    pub(crate) fn needs_from(&self) -> Option<i64> {
-        let index = self.index.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        index.applied().map(|version| version + 1)
-    }
-
     async fn catch_up(&mut self, silver: &Table) -> Result<(), Error> {
-        let applied = self.needs_from().map_or(-1, |version| version - 1);
+        let applied = self.index.as_ref().and_then(|index| index.lock().unwrap_or_else(PoisonError::into_inner).applied()).unwrap_or(-1);
         if self.index.is_some() && applied <= silver.version() {
             match self.read_new(silver, applied).await {
                 Ok(()) => return Ok(()),

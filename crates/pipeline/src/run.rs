@@ -64,12 +64,8 @@ impl Pipeline {
     /// The first stage's that cannot go on; the others end where they are, and lose nothing.
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
         let Self { bronze, silver, gold, ledger, lake, config, status, stopping } = self;
-        let drive = |pace: Duration| Drive {
-            pace,
-            retry_pause_max: config.retry_pause_max,
-            stop: stopping.subscribe(),
-            status: status.clone(),
-        };
+        let drive =
+            |pace: Duration| Drive { pace, retry_pause_max: config.retry_pause_max, stop: stopping.subscribe(), status: status.clone() };
         let mut stages = JoinSet::new();
         stages.spawn(drive(config.commit_interval).run(bronze));
         // Silver follows Bronze's pace: whatever it has committed is taken at once.

@@ -25,23 +25,47 @@ pub(crate) fn progress_in_journal(generation: u32, partition: u32) -> String {
 }
 
 pub(crate) fn bronze() -> TableSpec {
-    TableSpec::new(BRONZE, schema::bronze(), &["ingest_date"])
-        .with_stats_columns(&["source", "event_id", "received_at", "journal_generation", "journal_partition", "journal_offset"])
+    TableSpec::new(BRONZE, schema::bronze(), &["ingest_date"]).with_stats_columns(&[
+        "source",
+        "event_id",
+        "received_at",
+        "journal_generation",
+        "journal_partition",
+        "journal_offset",
+    ])
 }
 
 pub(crate) fn silver() -> TableSpec {
-    TableSpec::new(SILVER, schema::silver_events(), &["event_date"])
-        .with_stats_columns(&["source", "event_id", "event_type", "event_time", "received_at", "user_id", "anonymous_id"])
+    TableSpec::new(SILVER, schema::silver_events(), &["event_date"]).with_stats_columns(&[
+        "source",
+        "event_id",
+        "event_type",
+        "event_time",
+        "received_at",
+        "user_id",
+        "anonymous_id",
+    ])
 }
 
 pub(crate) fn exposures() -> TableSpec {
-    TableSpec::new(EXPOSURES, schema::silver_exposures(), &["event_date"])
-        .with_stats_columns(&["source", "event_id", "event_time", "experiment_id", "variation_id", "subject_id"])
+    TableSpec::new(EXPOSURES, schema::silver_exposures(), &["event_date"]).with_stats_columns(&[
+        "source",
+        "event_id",
+        "event_time",
+        "experiment_id",
+        "variation_id",
+        "subject_id",
+    ])
 }
 
 pub(crate) fn dead_letters() -> TableSpec {
-    TableSpec::new(DEAD_LETTERS, schema::dead_letters(), &["ingest_date"])
-        .with_stats_columns(&["source", "event_id", "received_at", "stage", "code"])
+    TableSpec::new(DEAD_LETTERS, schema::dead_letters(), &["ingest_date"]).with_stats_columns(&[
+        "source",
+        "event_id",
+        "received_at",
+        "stage",
+        "code",
+    ])
 }
 
 pub(crate) fn ledger() -> TableSpec {

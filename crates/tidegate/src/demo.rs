@@ -4,6 +4,7 @@
 //! in seconds and every figure is the same for the same seed. Nothing here decides what an event means: what must come out is counted by the generator ([`expected`]),
 //! what came out is asked of the lake ([`found`]).
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,7 +134,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<bool> {
         driven = Box::pin(drive.run(&args)) => driven,
         error = platform.failed() => Err(error),
     };
-    let lake = platform.lake().clone();
+    let (lake, address) = (platform.lake().clone(), platform.address());
     let stopped = drive.finish(platform).await;
     driven?;
     stopped?;
@@ -145,7 +146,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<bool> {
         Format::Table => report::render(&report),
         Format::Json => report.to_json()?,
     })?;
-    farewell(&folder);
+    farewell(&folder, address);
     Ok(report.is_sound())
 }
 
@@ -166,11 +167,11 @@ fn keys(settings: &Settings, now: Timestamp) -> anyhow::Result<Keys> {
 }
 
 /// An address that listens everywhere is reached on this machine.
-fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
+fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
     address
@@ -197,6 +198,7 @@ fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
 }
 
 /// The demo on its way.
+#[derive(Debug)]
 struct Drive {
     gate: Gate,
     clock: Arc<ManualClock>,
@@ -281,10 +283,7 @@ impl Drive {
         self.progress.end();
         let seconds = self.progress.elapsed().as_secs_f64();
         let sent = self.expected.sent;
-        say(&format!(
-            "{sent} events in {seconds:.1} s, from the first request to Gold: {:.0} events/s\n",
-            sent as f64 / seconds.max(0.001)
-        ));
+        say(&format!("{sent} events in {seconds:.1} s, from the first request to Gold: {:.0} events/s", sent as f64 / seconds.max(0.001)));
         outcome
     }
 }
@@ -301,11 +300,13 @@ fn welcome(args: &DemoArgs, platform: &Platform, folder: &Folder) {
     say("");
 }
 
-fn farewell(folder: &Folder) {
+fn farewell(folder: &Folder, address: SocketAddr) {
     let kept = !folder.is_temporary();
     let data = if kept { folder.path().display().to_string() } else { "./tidegate-demo-data".to_owned() };
-    say("");
-    if !kept {
+    say(&format!("\nThe API was at http://{address}; `tidegate serve` brings one up again."));
+    if kept {
+        say("To go on from here:");
+    } else {
         say("The data of this run is removed. To keep it and go on from there:");
         say(&format!("  tidegate demo --once --data {data}"));
     }

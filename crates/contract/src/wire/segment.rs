@@ -9,7 +9,8 @@
 //! | `group` | `group` | | `traits`, `groupId` as `group_id` |
 //! | `alias` | `alias` | | `properties`, `previousId` as `previous_id` |
 //!
-//! The client's time is `originalTimestamp`, else `timestamp`. `sentAt` is the event's own, else the batch's. `channel` is kept in the context.
+//! The client's time is `timestamp`, else `originalTimestamp`: where a client sends both, the first is what its caller said and the second when it was called
+//! (RudderStack's for Node). `sentAt` is the event's own, else the batch's. `channel` is kept in the context.
 
 use serde_json::{Map, Value};
 
@@ -32,11 +33,11 @@ pub(super) fn decode(payload: &[u8], envelope: &Envelope, limits: &json::Limits)
 }
 
 fn common(fields: &mut Fields, envelope: &Envelope) -> Event {
-    let original = fields.time("originalTimestamp");
+    let said = fields.time("timestamp");
     let sent_at = fields.take("sentAt").or_else(|| envelope.sent_at.clone());
     Event {
         event_id: fields.event_id("messageId"),
-        client_time: original.or_else(|| fields.time("timestamp")),
+        client_time: said.or_else(|| fields.time("originalTimestamp")),
         sent_at: sent_at.and_then(|sent_at| fields.time_of("/sentAt", &sent_at)),
         user_id: fields.id("userId"),
         anonymous_id: fields.id("anonymousId"),

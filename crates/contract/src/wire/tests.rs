@@ -117,7 +117,7 @@ fn segment_calls() {
 
 #[test]
 fn segment_fields() {
-    let payload = json!({"type": "track", "event": "e", "messageId": "m", "timestamp": "2001-01-01", "originalTimestamp": TEN, "sentAt": TEN, "userId": 42,
+    let payload = json!({"type": "track", "event": "e", "messageId": "m", "timestamp": TEN, "originalTimestamp": "2001-01-01", "sentAt": TEN, "userId": 42,
         "anonymousId": "a", "channel": "web", "context": {"locale": "de", "page": {"url": "/"}, "ip": null, "sessionId": 1_700_000_000_123_u64}});
     let envelope = json!({"type": "page", "sentAt": "2001-01-01", "integrations": {"All": true}, "context": {"locale": "en", "page": {"title": "t"}, "ip": "::1", "timezone": "UTC"}});
     check(

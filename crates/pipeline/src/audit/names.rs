@@ -55,12 +55,20 @@ pub(super) async fn name(lake: &Lake, findings: &mut [Finding]) -> Result<(), Er
 
 /// Adds a finding if events are in Silver more than once.
 pub(super) async fn doubled(lake: &Lake, findings: &mut Vec<Finding>) -> Result<(), Error> {
-    let copies = "SELECT source || '/' || event_id AS event, count(*) AS copies FROM silver.events GROUP BY source, event_id HAVING count(*) > 1";
+    let copies =
+        "SELECT source || '/' || event_id AS event, count(*) AS copies FROM silver.events GROUP BY source, event_id HAVING count(*) > 1";
     let sql = format!("SELECT event || ' is there ' || CAST(copies AS VARCHAR) || ' times' FROM ({copies}) ORDER BY 1 LIMIT {EVENTS_MAX}");
     let events = ids(lake, &sql).await?;
     if !events.is_empty() {
         let found = events.len() as u64;
-        findings.push(Finding { check: "events that are in Silver more than once".to_owned(), source: None, hour: None, expected: 0, found, events });
+        findings.push(Finding {
+            check: "events that are in Silver more than once".to_owned(),
+            source: None,
+            hour: None,
+            expected: 0,
+            found,
+            events,
+        });
     }
     Ok(())
 }

@@ -93,7 +93,11 @@ fn irregular(offsets: &[u64], until: u64) -> Vec<String> {
             break;
         }
         if offset > next {
-            named.push(if offset == next + 1 { format!("offset {next} is missing") } else { format!("offsets {next} to {} are missing", offset - 1) });
+            named.push(if offset == next + 1 {
+                format!("offset {next} is missing")
+            } else {
+                format!("offsets {next} to {} are missing", offset - 1)
+            });
         } else if offset < next {
             named.push(format!("offset {offset} is there again"));
         }

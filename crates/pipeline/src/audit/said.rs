@@ -59,7 +59,8 @@ impl Said {
                 continue;
             }
             let unreadable = || Error::Info { table: name.to_owned(), version, what: "its digest in the ledger is none".to_owned() };
-            let digest: Digest = if digests.is_valid(row) { digests.value(row).parse().map_err(|_| unreadable())? } else { return Err(unreadable()) };
+            let digest: Digest =
+                if digests.is_valid(row) { digests.value(row).parse().map_err(|_| unreadable())? } else { return Err(unreadable()) };
             let (source, hour, count) = (sources.value(row), Timestamp(hours.value(row)), counts.value(row).unsigned_abs());
             self.all.add(source, hour, measure.to_owned(), count, &digest);
             if measure == ACCEPTED && version <= bronze_version {

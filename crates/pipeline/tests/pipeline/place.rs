@@ -34,7 +34,10 @@ pub(crate) struct Arriving {
 impl Arriving {
     /// A page view half a minute old.
     pub(crate) fn page(id: &str) -> Self {
-        Self::with(id, &format!(r#"{{"event_id":"{id}","event_type":"page_view","event_time":"2026-11-23T09:59:30Z","anonymous_id":"a1"}}"#))
+        Self::with(
+            id,
+            &format!(r#"{{"event_id":"{id}","event_type":"page_view","event_time":"2026-11-23T09:59:30Z","anonymous_id":"a1"}}"#),
+        )
     }
 
     pub(crate) fn exposure(id: &str, subject: &str, variation: &str, time: &str) -> Self {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::Value;
 use telemetry::clock::SystemClock;
@@ -77,18 +77,22 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<bool> {
             process::exit(1);
         }
     };
-    let outcome = stopped.with_context(|| {
+    let outcome = stopped.unwrap_or_else(|_| {
         let seconds = settings.server.shutdown_timeout.as_secs();
-        format!(
-            "the stop took longer than server.shutdown_timeout, {seconds} s; what was taken is in the journal, the next start goes on there"
-        )
+        let rest = "what was taken is in the journal, the next start goes on there";
+        Err(anyhow!("the stop took longer than server.shutdown_timeout, {seconds} s; {rest}"))
     });
-    match failure {
-        Some(error) => Err(error),
-        None => outcome?.map(|()| {
+    match (failure, outcome) {
+        (None, Ok(())) => {
             tracing::info!("stopped, all that was taken is in the tables");
-            true
-        }),
+            Ok(true)
+        }
+        (None, Err(error)) | (Some(error), Ok(())) => Err(error),
+        (Some(first), Err(second)) => {
+            let told = format!("{second:#}");
+            tracing::error!(error = told, "the stop failed too");
+            Err(first)
+        }
     }
 }
 

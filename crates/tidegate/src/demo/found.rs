@@ -10,7 +10,7 @@ use lake::Lake;
 use pipeline::Books;
 
 use super::expected::Trial;
-use super::experiment::{self, Variation};
+use super::experiment::Variation;
 
 /// The lake's side of the books.
 #[derive(Debug)]
@@ -126,6 +126,7 @@ fn number(batch: &RecordBatch, column: usize, row: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::experiment;
 
     #[test]
     fn the_queries_ask_for_the_experiment_and_the_window_of_the_traffic() {

@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_error_function_is_that_of_the_tables() {
-        // To 15 digits, from Mathematica's Erfc.
+        // As the C library's erfc gives them.
         for (x, known) in [
             (0.0, 1.0),
             (0.1, 0.887_537_083_981_715),
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn the_sample_ratio_is_held_against_halves() {
         near(sample_ratio_p(500, 500).unwrap(), 1.0, 1e-12);
-        // R: chisq.test(c(450, 550)): χ² = 10, p = 0.001565402
+        // χ² = 10: p = erfc(√5)
         near(sample_ratio_p(450, 550).unwrap(), 0.001_565_402, 1e-6);
         assert!(sample_ratio_p(0, 0).is_none());
     }

@@ -31,6 +31,8 @@ const FAR_COPY_EVERY: u64 = 5;
 const LIVE_HASTE: i64 = 12;
 /// How many events a visit has, about, copies included.
 const EVENTS_PER_SESSION: u64 = 11;
+/// Live, so many visitors are looked at for one who is not in the shop already; with few visitors the rate asked for may be out of reach.
+const IDLE_TRIES_MAX: u32 = 20;
 /// Between two visits of a visitor.
 const BREAK: i64 = 5 * MINUTE;
 
@@ -147,10 +149,12 @@ impl Traffic {
         let mut sessions = expected_millionths / 1_000_000;
         sessions += u64::from(random.chance(expected_millionths % 1_000_000));
         for _ in 0..sessions {
-            let visitor = random.below(self.memories.len() as u64);
             let start = until - random.between(0, until - from);
             self.live_sessions += 1;
-            if self.memory(visitor).busy_until < start {
+            let idle = (0..IDLE_TRIES_MAX)
+                .map(|_| random.below(self.memories.len() as u64))
+                .find(|visitor| self.memory(*visitor).busy_until < start);
+            if let Some(visitor) = idle {
                 self.visit(visitor, start, self.live_sessions, Mode::Live);
             }
         }

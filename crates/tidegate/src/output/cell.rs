@@ -60,8 +60,10 @@ pub(crate) fn json(array: &dyn Array, row: usize) -> Result<Value, ArrowError> {
         DataType::Map(..) => map(array, row)?,
         DataType::Dictionary(..) => {
             let dictionary = array.as_any_dictionary();
-            let key = dictionary.normalized_keys().get(row).copied().unwrap_or_default();
-            json(dictionary.values().as_ref(), key)?
+            match json(dictionary.keys(), row)?.as_u64().and_then(|key| usize::try_from(key).ok()) {
+                Some(key) => json(dictionary.values().as_ref(), key)?,
+                None => Value::Null,
+            }
         }
         _ => shown(array, row)?,
     })

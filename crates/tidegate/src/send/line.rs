@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// The shape of an event.
@@ -26,13 +26,18 @@ impl Shape {
 
 #[derive(Deserialize)]
 struct Fields<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "as_written")]
     event_id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "messageId")]
+    #[serde(borrow, default, deserialize_with = "as_written", rename = "messageId")]
     message_id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
-    call: Option<&'a RawValue>,
+    #[serde(rename = "type")]
+    call: Option<IgnoredAny>,
     event_type: Option<IgnoredAny>,
+}
+
+/// The value, also if it is `null`: an `Option` alone could not tell that from a field that is not there.
+fn as_written<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// A line that is a JSON object.

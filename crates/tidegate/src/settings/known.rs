@@ -92,7 +92,7 @@ mod tests {
             ("ingest.body_byte_max", ", is it ingest.body_bytes_max?"),
             ("listen", ", is it server.listen?"),
             ("servr.listen", ", is it server.listen?"),
-            ("ingest.json.depth", ""),
+            ("ingest.json.depth", ", is it ingest.json.depth_max?"),
             ("log.formt", ", is it log.format?"),
             ("colour", ""),
         ] {

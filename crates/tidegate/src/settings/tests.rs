@@ -38,7 +38,7 @@ fn each_layer_covers_the_ones_below() {
         ("TIDEGATE_INGEST__EVENTS_MAX", "6"),
         ("TIDEGATE_LAKE__LOCATION", "s3://bucket/prefix"),
         ("TIDEGATE_SERVER__ROLES", "ingest, pipeline"),
-        ("TIDEGATE_PIPELINE__INDEX__OPEN_FILES_MAX", "7"),
+        ("TIDEGATE_PIPELINE__INDEX__RUNS_PER_LEVEL_MAX", "7"),
         ("TIDEGATE_JOURNAL__PARTITIONS", "2"),
     ];
     let loaded = loaded(file, &environment, &[("--listen", "server.listen", json!("127.0.0.1:3"))]);
@@ -49,7 +49,7 @@ fn each_layer_covers_the_ones_below() {
     assert_eq!((settings.ingest.events_max, settings.ingest.json.depth_max), (6, 9));
     assert_eq!(settings.ingest.body_timeout, Duration::from_secs(120));
     assert_eq!(settings.lake_location(), "s3://bucket/prefix");
-    assert_eq!((settings.lake_folder(), settings.pipeline.index.open_files_max, settings.journal.embedded.partitions), (None, 7, 2));
+    assert_eq!((settings.lake_folder(), settings.pipeline.index.runs_per_level_max, settings.journal.embedded.partitions), (None, 7, 2));
     let origin = |key: &str| loaded.origins.get(key).map(ToString::to_string);
     assert_eq!(origin("data").as_deref(), Some("tidegate.toml"));
     assert_eq!(origin("server.listen").as_deref(), Some("--listen"));

@@ -31,7 +31,7 @@ fn batch(client: u64, first: u64, count: u64) -> Value {
     let event = |number: u64| {
         json!({
             "event_id": format!("client{client}-{number}"),
-            "event_type": if number.is_multiple_of(10) { "conversion" } else { "page_view" },
+            "event_type": if number % 10 == 1 { "conversion" } else { "page_view" },
             "event_time": "2026-03-29T12:34:56Z",
             "anonymous_id": format!("someone-{}", number % 100),
             // One event in 25 breaks the built-in plan and is kept as a dead letter.
