@@ -40,7 +40,7 @@ pub(crate) async fn run(lake: Lake, config: Config, mut stop: watch::Receiver<bo
 
 fn specs() -> Vec<TableSpec> {
     let own = [tables::bronze(), tables::silver(), tables::exposures(), tables::dead_letters(), tables::ledger()];
-    own.into_iter().chain(gold::models().iter().map(|model| tables::gold(model))).collect()
+    own.into_iter().chain(gold::models().iter().map(tables::gold)).collect()
 }
 
 async fn compact(lake: &Lake, spec: &TableSpec, config: &Config) -> Result<(), Error> {
@@ -73,7 +73,7 @@ async fn needed_from(lake: &Lake, table: &Table) -> Result<Option<i64>, Error> {
     }
     match table.name() {
         tables::BRONZE => readers.push(tables::silver()),
-        name => readers.extend(gold::models().iter().filter(|model| model.reads == name).map(|model| tables::gold(model))),
+        name => readers.extend(gold::models().iter().filter(|model| model.reads == name).map(tables::gold)),
     }
     let mut needed: Option<i64> = None;
     for reader in readers {

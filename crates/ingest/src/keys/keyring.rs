@@ -12,8 +12,6 @@ use super::{Entry, Error, KeyDigest, KeyFile};
 
 /// How often the file is looked at while keys are found.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked at for keys that are not found: one that was added a moment ago must not be refused, for clients do not ask twice.
-const CHECK_EVERY_UNKNOWN: Duration = Duration::from_millis(20);
 
 /// A source as the gate knows it by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,16 +77,20 @@ impl Keyring {
     /// Whose key this is.
     pub fn find(&self, key: &str) -> Lookup {
         let digest = KeyDigest::of(key);
-        self.refresh(CHECK_EVERY);
+        self.refresh();
         match self.view().find(&digest) {
-            Lookup::Unknown if self.refresh(CHECK_EVERY_UNKNOWN) => self.view().find(&digest),
+            // One that was added a moment ago must not be refused, for clients do not ask twice.
+            Lookup::Unknown => {
+                self.look(&mut self.checked.lock().unwrap_or_else(PoisonError::into_inner));
+                self.view().find(&digest)
+            }
             found => found,
         }
     }
 
     /// Whether there is a source that takes events from pages of this origin. A preflight request says no more than the origin.
     pub fn allows(&self, origin: &str) -> bool {
-        self.refresh(CHECK_EVERY);
+        self.refresh();
         let view = self.view();
         view.any_origin || view.origins.contains(origin)
     }
@@ -97,26 +99,29 @@ impl Keyring {
         Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the file again if it has changed and was not looked at for `every`. Tells whether the view is new.
-    fn refresh(&self, every: Duration) -> bool {
+    /// Looks at the file if that was not done for [`CHECK_EVERY`].
+    fn refresh(&self) {
         // Whoever finds the lock taken goes on with the old view: someone else is looking.
-        let Ok(mut checked) = self.checked.try_lock() else { return false };
-        if checked.at.elapsed() < every {
-            return false;
+        if let Ok(mut checked) = self.checked.try_lock()
+            && checked.at.elapsed() >= CHECK_EVERY
+        {
+            self.look(&mut checked);
         }
+    }
+
+    /// Reads the file again if it has changed.
+    fn look(&self, checked: &mut Checked) {
         checked.at = Instant::now();
         match self.changed(checked.stamp.as_ref()) {
-            Ok(None) => false,
+            Ok(None) => {}
             Ok(Some((stamp, view))) => {
                 checked.stamp = Some(stamp);
                 *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
                 tracing::info!("write keys read again");
-                true
             }
             Err(error) => {
                 metrics::counter!("tidegate_ingest_keys_unreadable_total").increment(1);
                 tracing::error!(%error, "the write keys cannot be read, the last ones read still hold");
-                false
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The program as its users run it: a process, its HTTP API, its commands, its signals.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod bad_days;
 mod kill;
 mod lifecycle;
