@@ -17,8 +17,8 @@ use crate::step::{output, run, step};
 /// The first check that fails.
 pub(crate) fn run_all(place: &Place) -> Result<()> {
     step("rules on texts", || text::check(place.root()))?;
-    step("what crates must not depend on", || absences::check(place.root()))?;
-    step("format", || run(Command::new(cargo()).args(["fmt", "--all", "--check"]).current_dir(place.root())))?;
+    step("what crates must not depend on", || absences::check(place))?;
+    step("format", || run(cargo(place).args(["fmt", "--all", "--check"])))?;
     step("spelling", || {
         if missing(Command::new("typos").arg("--version"))? {
             eprintln!("typos is not installed; to check spelling: cargo install --locked typos-cli");
@@ -36,7 +36,7 @@ pub(crate) fn run_all(place: &Place) -> Result<()> {
     })?;
     step("clippy", || {
         let arguments = ["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-        run(Command::new(cargo()).args(arguments).current_dir(place.root()))
+        run(cargo(place).args(arguments))
     })
 }
 

@@ -1,8 +1,8 @@
 //! Where the repository and the built things are.
 
 use std::env;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -39,7 +39,41 @@ impl Place {
     }
 }
 
-/// The cargo that runs this.
-pub(crate) fn cargo() -> OsString {
-    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+/// The cargo that runs this, to work on the repository as if it had been called from a shell.
+///
+/// What cargo says about this program (`CARGO_PKG_NAME` and so on) is taken out of its environment: build scripts ask to be run again when that changes
+/// (`ring`'s does), and with it everything above would be compiled anew at each turn from `cargo run` to `cargo xtask` and back.
+pub(crate) fn cargo(place: &Place) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_about_this_program) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.current_dir(place.root());
+    cargo
+}
+
+fn is_about_this_program(variable: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+    variable == "CARGO"
+        || variable == "CARGO_PRIMARY_PACKAGE"
+        || variable == "OUT_DIR"
+        || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_about_this_program;
+
+    #[test]
+    fn settings_of_the_user_stay() {
+        for gone in ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_LINKS"] {
+            assert!(is_about_this_program(gone), "{gone}");
+        }
+        for stays in ["CARGO_TARGET_DIR", "CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TERM_COLOR", "CARGO_PROFILE_RELEASE_LTO", "PATH", "CC"]
+        {
+            assert!(!is_about_this_program(stays), "{stays}");
+        }
+    }
 }

@@ -1,7 +1,5 @@
 //! Builds the product and runs the tests of all crates.
 
-use std::process::Command;
-
 use anyhow::Result;
 
 use crate::place::{Place, cargo};
@@ -13,7 +11,7 @@ use crate::step::{run, step};
 ///
 /// When it does not compile.
 pub(crate) fn build_product(place: &Place) -> Result<()> {
-    step("build the product", || run(Command::new(cargo()).args(["build", "--release", "--package", "tidegate"]).current_dir(place.root())))
+    step("build the product", || run(cargo(place).args(["build", "--release", "--package", "tidegate"])))
 }
 
 /// Runs the tests of the workspace, documentation included.
@@ -22,8 +20,6 @@ pub(crate) fn build_product(place: &Place) -> Result<()> {
 ///
 /// When a test fails.
 pub(crate) fn test(place: &Place) -> Result<()> {
-    step("build the tests", || {
-        run(Command::new(cargo()).args(["test", "--release", "--workspace", "--no-run"]).current_dir(place.root()))
-    })?;
-    step("Rust tests", || run(Command::new(cargo()).args(["test", "--release", "--workspace"]).current_dir(place.root())))
+    step("build the tests", || run(cargo(place).args(["test", "--release", "--workspace", "--no-run"])))?;
+    step("Rust tests", || run(cargo(place).args(["test", "--release", "--workspace"])))
 }

@@ -1,11 +1,8 @@
 //! What a crate must never depend on, directly or through others: the seams of the data path, as ARCHITECTURE.md states them.
 
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::{Context as _, Result, bail};
 
-use crate::place::cargo;
+use crate::place::{Place, cargo};
 use crate::step::output;
 
 /// A crate, and what it must be free of.
@@ -22,11 +19,11 @@ const ABSENCES: [(&str, &[&str]); 7] = [
 /// # Errors
 ///
 /// Names every dependency that must not be.
-pub(super) fn check(root: &Path) -> Result<()> {
+pub(super) fn check(place: &Place) -> Result<()> {
     let mut problems = Vec::new();
     for (name, forbidden) in ABSENCES {
         let arguments = ["tree", "--package", name, "--edges", "normal", "--prefix", "none", "--format", "{lib}"];
-        let tree = output(Command::new(cargo()).args(arguments).current_dir(root))?.context("there is no cargo")?;
+        let tree = output(cargo(place).args(arguments))?.context("there is no cargo")?;
         problems.extend(present(&tree, forbidden).into_iter().map(|found| format!("crates/{name} must not depend on {found}")));
     }
     if !problems.is_empty() {
