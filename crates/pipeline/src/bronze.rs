@@ -26,6 +26,9 @@ use crate::{metrics, tables};
 /// How often the journal is told what it may let go of. It frees whole files, so more often gains nothing.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 
+/// Under which name a commit of Bronze says how many bytes the records had that it took.
+pub(crate) const BYTES: &str = "bytes";
+
 /// The stage.
 #[derive(Debug)]
 pub(crate) struct Bronze {
@@ -129,6 +132,7 @@ impl Bronze {
 
         let mut info = info("bronze", &rows.accepted);
         info.insert("journal".to_owned(), journal);
+        info.insert(BYTES.to_owned(), bytes.into());
         let committed = self.bronze.append(vec![rows.bronze], Commit { progress, info }).await?;
         for (partition, (_, until)) in ranges {
             self.next.insert(partition, until);

@@ -19,6 +19,8 @@ pub struct Config {
     pub batch_bytes_max: usize,
     /// Bronze rows that one commit of Silver takes at most, unless a single commit of Bronze has more.
     pub silver_rows_max: u64,
+    /// Bytes of events that it takes at most, unless a single commit of Bronze has more. Bounds the memory of a step of Silver, which holds several times as many.
+    pub silver_bytes_max: u64,
     /// How far a client's clock may be off before the times it sends are corrected. Changing it changes Silver from then on, and in a rebuild throughout.
     #[serde(with = "humantime_serde")]
     pub clock_skew_tolerance: Duration,
@@ -53,6 +55,7 @@ impl Default for Config {
             batch_records_max: 50_000,
             batch_bytes_max: 64 << 20,
             silver_rows_max: 100_000,
+            silver_bytes_max: 128 << 20,
             clock_skew_tolerance: Duration::from_secs(5 * 60),
             allowed_lateness: Duration::from_secs(60 * 60),
             gold_interval: Duration::from_secs(10),
@@ -76,6 +79,7 @@ impl Config {
             ("batch_records_max", self.batch_records_max as u64),
             ("batch_bytes_max", self.batch_bytes_max as u64),
             ("silver_rows_max", self.silver_rows_max),
+            ("silver_bytes_max", self.silver_bytes_max),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(crate::Error::Setting(format!("pipeline.{name} must be at least 1")));

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::identities::Identities;
 use crate::stage::{Stage, Step, compute};
 use crate::status::Status;
-use crate::{metrics, tables};
+use crate::{bronze, metrics, tables};
 
 /// Versions of Bronze that are looked at in one step.
 const VERSIONS_MAX: i64 = 256;
@@ -33,7 +33,7 @@ pub(crate) struct Silver {
     dead_letters: Table,
     identities: Identities,
     rules: Rules,
-    rows_max: u64,
+    size_max: Size,
     /// The version of Bronze up to which everything is in Silver.
     through: i64,
     status: Status,
@@ -67,7 +67,7 @@ impl Silver {
             dead_letters: lake.table(&tables::dead_letters()).await?,
             identities,
             rules: config.rules(),
-            rows_max: config.silver_rows_max,
+            size_max: Size { rows: config.silver_rows_max, bytes: config.silver_bytes_max },
             through: -1,
             status,
             bronze_committed,
@@ -109,7 +109,7 @@ impl Silver {
         }
         let window = newest.min(self.through.saturating_add(VERSIONS_MAX));
         let files = self.bronze.added(self.through, window).await?;
-        let (through, files) = cut(files, window, self.rows_max);
+        let (through, files) = cut(files, window, self.size_max);
         Ok(Some((through, files, through < newest)))
     }
 
@@ -225,20 +225,43 @@ fn refine_all(batches: &[RecordBatch], rules: &Rules) -> Result<Refined, Error> 
     Ok((candidates, dead_letters, counts))
 }
 
-/// Whole versions from the front, as many as have at most so many rows together, and the first in any case. Files whose rows nobody told count as none.
-fn cut(files: Vec<lake::Added>, window: i64, rows_max: u64) -> (i64, Vec<lake::Added>) {
-    let mut rows = 0_u64;
+/// How much there is in some versions of Bronze.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    rows: u64,
+    /// Of the records that became these rows.
+    bytes: u64,
+}
+
+impl Size {
+    /// What nobody told counts as nothing: such a version is not one of ours.
+    fn of(files: &[lake::Added]) -> Self {
+        let bytes = files.first().and_then(|file| file.info.get(bronze::BYTES)).and_then(Value::as_u64);
+        Self { rows: files.iter().filter_map(|file| file.rows).sum(), bytes: bytes.unwrap_or_default() }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, bytes: self.bytes + other.bytes }
+    }
+
+    fn is_over(self, max: Self) -> bool {
+        self.rows > max.rows || self.bytes > max.bytes
+    }
+}
+
+/// Whole versions from the front, as many as are not over the bound together, and the first in any case.
+fn cut(files: Vec<lake::Added>, window: i64, max: Size) -> (i64, Vec<lake::Added>) {
+    let mut size = Size::default();
     let mut end = 0;
-    while let Some(version) = files.get(end).map(|file| file.version) {
-        let until = files.iter().position(|file| file.version > version).unwrap_or(files.len());
-        let of_version = files.iter().take(until).skip(end).map(|file| file.rows.unwrap_or_default()).sum::<u64>();
-        if end > 0 && rows + of_version > rows_max {
+    for version in files.chunk_by(|a, b| a.version == b.version) {
+        size = size.and(Size::of(version));
+        if end > 0 && size.is_over(max) {
+            let through = version.first().map_or(window, |file| file.version - 1);
             let mut files = files;
             files.truncate(end);
-            return (version - 1, files);
+            return (through, files);
         }
-        rows += of_version;
-        end = until;
+        end += version.len();
     }
     (window, files)
 }
@@ -247,17 +270,21 @@ fn cut(files: Vec<lake::Added>, window: i64, rows_max: u64) -> (i64, Vec<lake::A
 mod tests {
     use super::*;
 
+    /// Each row of two bytes.
     fn file(version: i64, rows: u64) -> lake::Added {
-        let (path, info) = (format!("{version}-{rows}"), Map::new());
-        lake::Added { version, path, rows: Some(rows), bytes: 1, partition_values: Default::default(), info }
+        let info = Map::from_iter([(bronze::BYTES.to_owned(), Value::from(2 * rows))]);
+        lake::Added { version, path: format!("{version}-{rows}"), rows: Some(rows), bytes: 1, partition_values: Default::default(), info }
     }
 
     #[test]
     fn a_range_is_cut_between_versions() {
-        let check = |files: &[(i64, u64)], rows_max: u64, through: i64, count: usize| {
+        let check_size = |files: &[(i64, u64)], max: Size, through: i64, count: usize| {
             let files = files.iter().map(|(version, rows)| file(*version, *rows)).collect();
-            let (to, files) = cut(files, 9, rows_max);
-            assert_eq!((to, files.len()), (through, count));
+            let (to, files) = cut(files, 9, max);
+            assert_eq!((to, files.len()), (through, count), "{max:?}");
+        };
+        let check = |files: &[(i64, u64)], rows: u64, through: i64, count: usize| {
+            check_size(files, Size { rows, bytes: u64::MAX }, through, count);
         };
         check(&[], 10, 9, 0);
         check(&[(1, 4), (2, 4)], 10, 9, 2);
@@ -266,5 +293,7 @@ mod tests {
         check(&[(1, 40), (2, 1)], 10, 1, 1);
         check(&[(1, 5), (2, 5)], 10, 9, 2);
         check(&[(1, 5), (2, 3), (2, 3)], 10, 1, 1);
+        check_size(&[(1, 4), (2, 4), (4, 3)], Size { rows: 100, bytes: 16 }, 3, 2);
+        check_size(&[(1, 40), (2, 1)], Size { rows: 100, bytes: 1 }, 1, 1);
     }
 }
