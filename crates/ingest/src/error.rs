@@ -238,9 +238,10 @@ impl From<&journal::Error> for Error {
             journal::Error::Full(_) => Self::JournalFull,
             journal::Error::TooLarge { limit, .. } => Self::BatchTooLarge { bytes_max: *limit },
             journal::Error::Closed => Self::Closing,
-            journal::Error::Unavailable { .. } | journal::Error::Corrupt { .. } | journal::Error::Trimmed { .. } => {
-                Self::JournalUnavailable
-            }
+            journal::Error::Unavailable { .. }
+            | journal::Error::Corrupt { .. }
+            | journal::Error::Damaged { .. }
+            | journal::Error::Trimmed { .. } => Self::JournalUnavailable,
         }
     }
 }

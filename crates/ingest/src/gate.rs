@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::http::HeaderMap;
 use axum::http::header::ORIGIN;
 use contract::{Plan, Timestamp};
-use journal::Journal;
+use journal::Sink;
 use telemetry::clock::{SharedClock, SystemClock};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -28,7 +28,7 @@ pub struct Gate {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) journal: Arc<dyn Sink>,
     pub(crate) keyring: Keyring,
     pub(crate) config: Config,
     pub(crate) memory: Arc<Budget>,
@@ -46,7 +46,7 @@ pub(crate) struct Inner {
 /// Puts a [`Gate`] together.
 #[derive(Debug)]
 pub struct Builder {
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn Sink>,
     keyring: Keyring,
     plan: Arc<Plan>,
     clock: SharedClock,
@@ -104,7 +104,7 @@ impl Builder {
 
 impl Gate {
     /// A gate in front of this journal, for the sources of this keyring.
-    pub fn builder(journal: Arc<dyn Journal>, keyring: Keyring) -> Builder {
+    pub fn builder(journal: Arc<dyn Sink>, keyring: Keyring) -> Builder {
         Builder { journal, keyring, plan: Arc::new(Plan::built_in()), clock: Arc::new(SystemClock), config: Config::default() }
     }
 

@@ -90,7 +90,7 @@ async fn commit(gate: Gate, sifted: Sifted, ticket: Ticket) -> Result<Report, Er
     if !records.is_empty() {
         let count = records.len();
         let started = Instant::now();
-        let appended = gate.inner.journal.append(records).await;
+        let appended = gate.inner.journal.put(records).await;
         metrics::appended(started.elapsed(), count);
         let appended = appended.map_err(|error| {
             tracing::debug!(%error, records = count, "the journal did not take a request's records");

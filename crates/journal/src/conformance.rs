@@ -10,7 +10,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use check::{Expected, drain, eventually, key, must, record, within};
+use check::{Expected, beginning, drain, eventually, key, must, record, within};
 
 use crate::{ErrorKind, Journal, Offsets, ReadLimit, Record, partition_of};
 
@@ -76,7 +76,7 @@ async fn order_holds_within_a_partition(fixture: &mut dyn Fixture) {
         }
     }
     let mut read = Offsets::new();
-    for stored in drain(&*journal, Offsets::new()).await {
+    for stored in drain(&*journal, beginning(&*journal).await).await {
         let before = read.insert(stored.partition, stored.offset);
         assert!(before.is_none_or(|before| before < stored.offset), "records of a partition are read in the order of their offsets");
     }
@@ -117,14 +117,16 @@ async fn reads_stay_within_limits(fixture: &mut dyn Fixture) {
     let records: Vec<Record> = (0..200).map(|number| record(number, 1000)).collect();
     let payload = records.first().map_or(0, |record| record.header.len() + record.value.len());
     must(journal.append(records).await, "append");
-    let read = async |records_max, bytes_max| must(journal.read(&Offsets::new(), ReadLimit { records_max, bytes_max }).await, "read").len();
+    let read = async |records_max, bytes_max| {
+        must(journal.read(&beginning(&*journal).await, ReadLimit { records_max, bytes_max }).await, "read").len()
+    };
     assert!((1..=7).contains(&read(7, usize::MAX).await), "records_max bounds a read");
     assert!((1..=10).contains(&read(usize::MAX, 10 * payload).await), "bytes_max bounds a read");
     assert_eq!(read(usize::MAX, 1).await, 1, "a read returns one record however small bytes_max is");
     assert_eq!(read(usize::MAX, 0).await, 1, "a read returns one record however small bytes_max is");
     assert_eq!(read(0, usize::MAX).await, 0, "a read of no records returns none");
     for limit in [ReadLimit { records_max: 3, bytes_max: usize::MAX }, ReadLimit { records_max: usize::MAX, bytes_max: 1 }] {
-        let all = check::drain_with(&*journal, Offsets::new(), limit).await;
+        let all = check::drain_with(&*journal, beginning(&*journal).await, limit).await;
         assert_eq!(all.len(), 200, "reading on with {limit:?} returns everything once");
     }
 }
@@ -145,14 +147,15 @@ async fn reads_begin_where_asked(fixture: &mut dyn Fixture) {
     let found = drain(&*journal, from.clone()).await;
     expected.check_from(&from, found, "a read begins at the offset of each partition");
 
-    // A partition that is not named stands at its start.
+    // A partition that is not named is not read.
     let end = must(journal.end().await, "end");
     let last = journal.partitions() - 1;
-    let mut all_but_last = end.clone();
-    all_but_last.remove(&last);
-    let found = drain(&*journal, all_but_last.clone()).await;
-    assert!(found.iter().all(|stored| stored.partition == last), "partitions that were read to their end have nothing more");
-    expected.check_from(&all_but_last, found, "a partition that is not named is read from its start");
+    let mut only_last = beginning(&*journal).await;
+    only_last.retain(|partition, _| *partition == last);
+    let found = drain(&*journal, only_last.clone()).await;
+    assert!(found.iter().all(|stored| stored.partition == last), "partitions that are not named are not read");
+    expected.check_from(&only_last, found, "a partition is read from its start");
+    assert!(must(journal.read(&Offsets::new(), ReadLimit { records_max: 1, bytes_max: 1 }).await, "read").is_empty(), "none is asked for");
     assert!(drain(&*journal, end).await.is_empty(), "there is nothing behind the end");
 }
 
@@ -167,14 +170,14 @@ async fn waits_end_when_there_is_something(fixture: &mut dyn Fixture) {
             }
         })
     };
-    let first = waited(&journal, Offsets::new());
+    let first = waited(&journal, beginning(&*journal).await);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!first.is_finished(), "there is nothing to be found before the first append");
-    drop(tokio::time::timeout(Duration::from_millis(1), journal.wait(&Offsets::new())).await);
+    drop(tokio::time::timeout(Duration::from_millis(1), journal.wait(&beginning(&*journal).await)).await);
 
     must(journal.append(vec![record(1, 1)]).await, "append");
     within(first, "a wait ends when something was appended").await;
-    within(waited(&journal, Offsets::new()), "a wait ends at once when something is there").await;
+    within(waited(&journal, beginning(&*journal).await), "a wait ends at once when something is there").await;
 
     let behind = waited(&journal, must(journal.end().await, "end"));
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -229,7 +232,7 @@ async fn nothing_appended_is_nothing(fixture: &mut dyn Fixture) {
     assert_eq!(must(journal.append(Vec::new()).await, "append"), [], "an append of nothing has no positions");
     assert_eq!(must(journal.end().await, "end"), before, "an append of nothing leaves nothing");
     assert_eq!(must(journal.start().await, "start"), before, "an empty journal begins where it ends");
-    assert!(drain(&*journal, Offsets::new()).await.is_empty(), "an empty journal has nothing to read");
+    assert!(drain(&*journal, beginning(&*journal).await).await.is_empty(), "an empty journal has nothing to read");
 }
 
 async fn trims_remove_only_from_the_front(fixture: &mut dyn Fixture) {

@@ -174,11 +174,10 @@ impl Journal for Embedded {
     }
 
     async fn wait(&self, from: &Offsets) {
-        let start = self.log.start();
         let mut tail = self.log.tail.subscribe();
         let is_there = |tail: &log::Tail| {
-            let reached = |((partition, end), start): ((u32, &u64), &u64)| from.get(&partition).unwrap_or(start) < end;
-            tail.is_closed || (0..).zip(&tail.end).zip(&start).any(reached)
+            let reached = |(partition, end): (u32, &u64)| from.get(&partition).is_some_and(|from| from < end);
+            tail.is_closed || (0..).zip(&tail.end).any(reached)
         };
         // An error would mean that the log is gone, and we hold it.
         drop(tail.wait_for(is_there).await);

@@ -53,6 +53,14 @@ pub enum Error {
         /// What is wrong there.
         what: String,
     },
+    /// Stored data is damaged, in a journal whose files are somebody else's.
+    #[error("damaged data in {place}: {what}")]
+    Damaged {
+        /// Topic, partition and offset, as far as is known.
+        place: String,
+        /// What is wrong there.
+        what: String,
+    },
     /// The medium failed.
     #[error("the journal cannot {doing}: {source}")]
     Unavailable {
@@ -73,7 +81,7 @@ impl Error {
             Self::Full(_) => ErrorKind::Full,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Trimmed { .. } => ErrorKind::Trimmed,
-            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Corrupt { .. } | Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Unavailable { .. } => ErrorKind::Unavailable,
             Self::Closed => ErrorKind::Closed,
         }

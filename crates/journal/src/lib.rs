@@ -3,16 +3,23 @@
 //! One trait states the law; each implementation stands beside it and runs the one conformance suite in [`conformance`]. The journal knows no
 //! event fields: a record is a key, a header and a value, all of them bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 pub mod conformance;
+mod copy;
 pub mod embedded;
 mod error;
+pub mod kafka;
 pub mod metrics;
+mod origin;
+pub mod spool;
 
+pub use copy::{Copied, copy};
 pub use error::{Error, ErrorKind};
 
 /// What is appended: bytes with a key that chooses the partition.
@@ -37,8 +44,11 @@ pub struct Stored {
     pub record: Record,
 }
 
-/// Offsets by partition; a partition that is not named stands at its start.
+/// Offsets by partition.
 pub type Offsets = BTreeMap<u32, u64>;
+
+/// The partitions that this process is to read now. Others may be read by other processes at the same time.
+pub type Share = Arc<BTreeSet<u32>>;
 
 /// How much one [`Journal::read`] may return.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +57,20 @@ pub struct ReadLimit {
     pub records_max: usize,
     /// Stops after the record with which the sum of header and value bytes reaches this; always returns one record if there is one.
     pub bytes_max: usize,
+}
+
+/// Where records are made durable: all that a gate needs of a journal.
+#[async_trait::async_trait]
+pub trait Sink: Send + Sync + Debug {
+    /// Returns when every record given is durable. After an `Err` any, all or none of them may be.
+    async fn put(&self, records: Vec<Record>) -> Result<(), Error>;
+}
+
+#[async_trait::async_trait]
+impl<J: Journal> Sink for J {
+    async fn put(&self, records: Vec<Record>) -> Result<(), Error> {
+        self.append(records).await.map(drop)
+    }
 }
 
 /// The law of every journal:
@@ -60,7 +84,7 @@ pub struct ReadLimit {
 /// 5. `trim` removes only from the front, and only what lies before the offsets given.
 /// 6. Memory and disk are bounded: an `append` over a bound is [`ErrorKind::Full`] and leaves nothing behind.
 #[async_trait::async_trait]
-pub trait Journal: Send + Sync + Debug {
+pub trait Journal: Sink {
     /// Which making of the journal this is. It grows when offsets begin anew or the number of partitions changes, so that
     /// (generation, partition, offset) never means two things.
     fn generation(&self) -> u32;
@@ -71,12 +95,23 @@ pub trait Journal: Send + Sync + Debug {
     /// Makes the records durable and tells, in the order given, the partition and offset each one got.
     async fn append(&self, records: Vec<Record>) -> Result<Vec<(u32, u64)>, Error>;
 
-    /// Reads durable records from the given offsets on (from its start where a partition is not named), ordered by offset within each partition. Returns an
-    /// empty list when there is nothing there yet; [`ErrorKind::Trimmed`] when an offset named lies before what is still there.
+    /// Reads durable records of the partitions named, from the given offsets on, ordered by offset within each partition. Returns an empty list when
+    /// there is nothing there yet; [`ErrorKind::Trimmed`] when an offset named lies before what is still there.
     async fn read(&self, from: &Offsets, limit: ReadLimit) -> Result<Vec<Stored>, Error>;
 
-    /// Waits until a partition holds a durable record at or after the given offsets. May wake early. Safe to drop.
+    /// Waits until one of the partitions named holds a durable record at or after its offset. May wake early. Safe to drop.
     async fn wait(&self, from: &Offsets);
+
+    /// Which partitions this process is to read, now and whenever that changes. It divides the work and guards nothing: for a moment two processes may
+    /// both believe to have a partition, and only the commit of what they read tells whose it is.
+    fn share(&self) -> watch::Receiver<Share> {
+        watch::channel(Arc::new((0..self.partitions()).collect())).1
+    }
+
+    /// Whether other processes may read this journal at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// The first offset still there, by partition.
     async fn start(&self) -> Result<Offsets, Error>;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use journal::embedded::{Config, Embedded};
-use journal::{ErrorKind, Journal, Offsets, ReadLimit, Record};
+use journal::{ErrorKind, Journal, ReadLimit, Record};
 
 const DIRECTORY: &str = "TIDEGATE_TEST_LIMITED_DIRECTORY";
 /// Of the size that a file may have, in the units of the shell.
@@ -20,7 +20,7 @@ fn record(number: u64) -> Record {
 }
 
 async fn numbers(journal: &Embedded) -> Vec<u64> {
-    let found = journal.read(&Offsets::new(), ReadLimit { records_max: usize::MAX, bytes_max: usize::MAX }).await.unwrap();
+    let found = journal.read(&journal.start().await.unwrap(), ReadLimit { records_max: usize::MAX, bytes_max: usize::MAX }).await.unwrap();
     let mut numbers: Vec<u64> = found.iter().map(|stored| str::from_utf8(&stored.record.header).unwrap().parse().unwrap()).collect();
     numbers.sort_unstable();
     numbers

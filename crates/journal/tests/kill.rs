@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::embedded::{Config, Embedded};
-use journal::{Journal, Offsets, ReadLimit, Record};
+use journal::{Journal, ReadLimit, Record};
 use rand::RngExt;
 
 /// Tells the test binary, started again, that it is the process to be killed, and where its journal is.
@@ -96,14 +96,14 @@ fn parse(line: &str) -> Option<(String, (u32, u64))> {
 }
 
 async fn everything(journal: &Embedded) -> BTreeMap<(u32, u64), Record> {
-    let (mut from, mut all) = (Offsets::new(), BTreeMap::new());
+    let (mut from, mut all) = (journal.start().await.unwrap(), BTreeMap::new());
     loop {
         let found = journal.read(&from, ReadLimit { records_max: 5000, bytes_max: 4 << 20 }).await.unwrap();
         if found.is_empty() {
             return all;
         }
         for stored in found {
-            assert_eq!(from.insert(stored.partition, stored.offset + 1).unwrap_or(0), stored.offset, "offsets are dense");
+            assert_eq!(from.insert(stored.partition, stored.offset + 1), Some(stored.offset), "offsets are dense");
             all.insert((stored.partition, stored.offset), stored.record);
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use contract::{Plan, Receipt, SourceName, Timestamp, Verdict};
 use ingest::{Config, Gate, KeyFile, Keyring};
 use journal::embedded::{self, Embedded};
-use journal::{Error, Journal, Offsets, ReadLimit, Record, Stored};
+use journal::{Error, Journal as _, ReadLimit, Record, Sink, Stored};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -56,43 +56,15 @@ impl Medium {
 }
 
 #[async_trait::async_trait]
-impl Journal for Medium {
-    fn generation(&self) -> u32 {
-        self.journal.generation()
-    }
-
-    fn partitions(&self) -> u32 {
-        self.journal.partitions()
-    }
-
-    async fn append(&self, records: Vec<Record>) -> Result<Vec<(u32, u64)>, Error> {
+impl Sink for Medium {
+    async fn put(&self, records: Vec<Record>) -> Result<(), Error> {
         self.appends_begun.fetch_add(1, Ordering::SeqCst);
         let fault = *self.fault.subscribe().wait_for(|fault| *fault != Fault::Stalled).await.unwrap();
         match fault {
-            Fault::None | Fault::Stalled => self.journal.append(records).await,
+            Fault::None | Fault::Stalled => self.journal.put(records).await,
             Fault::Failing => Err(Error::Unavailable { doing: "write".into(), source: std::io::Error::other("no such device") }),
             Fault::Closed => Err(Error::Closed),
         }
-    }
-
-    async fn read(&self, from: &Offsets, limit: ReadLimit) -> Result<Vec<Stored>, Error> {
-        self.journal.read(from, limit).await
-    }
-
-    async fn wait(&self, from: &Offsets) {
-        self.journal.wait(from).await;
-    }
-
-    async fn start(&self) -> Result<Offsets, Error> {
-        self.journal.start().await
-    }
-
-    async fn end(&self) -> Result<Offsets, Error> {
-        self.journal.end().await
-    }
-
-    async fn trim(&self, before: &Offsets) -> Result<(), Error> {
-        self.journal.trim(before).await
     }
 }
 
@@ -116,7 +88,7 @@ impl Server {
         let keys = KeyFile::at(folder.path().join("sources.json"));
         keys.add(source("web"), &KEY.parse().unwrap(), vec![], Timestamp(0)).unwrap();
         let keyring = Keyring::open(keys.clone()).unwrap();
-        let journal = Arc::clone(&medium) as Arc<dyn Journal>;
+        let journal = Arc::clone(&medium) as Arc<dyn Sink>;
         let gate = Gate::builder(journal, keyring).config(config).plan(Arc::new(plan)).build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -137,14 +109,14 @@ impl Server {
 
     /// Lets go of everything in the journal.
     pub(crate) async fn trim(&self) {
-        let end = self.medium.end().await.unwrap();
-        self.medium.trim(&end).await.unwrap();
+        let end = self.medium.journal.end().await.unwrap();
+        self.medium.journal.trim(&end).await.unwrap();
     }
 
     /// Everything in the journal.
     pub(crate) async fn kept(&self) -> Vec<Kept> {
         let limit = ReadLimit { records_max: usize::MAX, bytes_max: usize::MAX };
-        let stored = self.medium.read(&Offsets::new(), limit).await.unwrap();
+        let stored = self.medium.journal.read(&self.medium.journal.start().await.unwrap(), limit).await.unwrap();
         let kept = |stored: Stored| Kept { receipt: Receipt::from_bytes(&stored.record.header).unwrap(), payload: stored.record.value };
         stored.into_iter().map(kept).collect()
     }

@@ -52,7 +52,14 @@ pub(super) async fn eventually(is_true: impl AsyncFn() -> bool) -> bool {
     false
 }
 
-/// Everything from these offsets on.
+/// The start of every partition.
+pub(super) async fn beginning(journal: &dyn Journal) -> Offsets {
+    let start = must(journal.start().await, "start");
+    assert!(start.keys().copied().eq(0..journal.partitions()), "the start tells of every partition");
+    start
+}
+
+/// Everything of the partitions named, from these offsets on.
 pub(super) async fn drain(journal: &dyn Journal, from: Offsets) -> Vec<Stored> {
     drain_with(journal, from, ReadLimit { records_max: 1000, bytes_max: 1 << 20 }).await
 }
@@ -61,7 +68,6 @@ pub(super) async fn drain(journal: &dyn Journal, from: Offsets) -> Vec<Stored> {
 pub(super) async fn drain_with(journal: &dyn Journal, mut from: Offsets, limit: ReadLimit) -> Vec<Stored> {
     let mut all = Vec::new();
     let end = must(journal.end().await, "end");
-    let start = must(journal.start().await, "start");
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let found = must(journal.read(&from, limit).await, "read");
@@ -70,7 +76,7 @@ pub(super) async fn drain_with(journal: &dyn Journal, mut from: Offsets, limit: 
             let before = from.insert(stored.partition, stored.offset + 1);
             assert!(before.is_none_or(|before| before <= stored.offset), "a read returns nothing before its offsets");
         }
-        let is_at_end = end.iter().all(|(partition, end)| from.get(partition).or(start.get(partition)).is_none_or(|from| from >= end));
+        let is_at_end = from.iter().all(|(partition, from)| end.get(partition).is_none_or(|end| from >= end));
         let is_over = found.is_empty() && tokio::time::Instant::now() > deadline;
         all.extend(found);
         if is_at_end || is_over {
@@ -116,12 +122,13 @@ impl Expected {
 
     /// Everything is there, and nothing else.
     pub(super) async fn check(&self, journal: &dyn Journal, law: &str) {
-        self.check_from(&Offsets::new(), drain(journal, Offsets::new()).await, law);
+        let from = beginning(journal).await;
+        self.check_from(&from, drain(journal, from.clone()).await, law);
     }
 
-    /// What was found is everything from these offsets on, and nothing else.
+    /// What was found is everything of the partitions named, from these offsets on, and nothing else.
     pub(super) fn check_from(&self, from: &Offsets, found: Vec<Stored>, law: &str) {
-        let is_asked = |partition: u32, offset: u64| from.get(&partition).is_none_or(|from| *from <= offset);
+        let is_asked = |partition: u32, offset: u64| from.get(&partition).is_some_and(|from| *from <= offset);
         let mut missing: BTreeMap<_, _> =
             self.all().filter(|(partition, offset, _)| is_asked(*partition, *offset)).map(|(p, o, record)| ((p, o), record)).collect();
         for stored in found {

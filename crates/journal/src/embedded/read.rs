@@ -86,11 +86,12 @@ impl Wanted {
     fn new(from: &Offsets, start: &[u64], end: &[u64], limit: ReadLimit) -> Result<Self, Error> {
         let mut spans = Vec::with_capacity(end.len());
         for ((partition, start), end) in (0..).zip(start).zip(end) {
-            let asked = from.get(&partition).unwrap_or(start);
-            if asked < start {
-                return Err(Error::Trimmed { partition, asked: *asked, start: *start });
+            // What is not asked for has nothing to return.
+            let asked = *from.get(&partition).unwrap_or(end);
+            if asked < *start {
+                return Err(Error::Trimmed { partition, asked, start: *start });
             }
-            spans.push((*asked, *end));
+            spans.push((asked, *end));
         }
         Ok(Self { spans, limit, found: Vec::new(), found_bytes: 0, scanned: 0 })
     }
@@ -142,15 +143,17 @@ mod tests {
     fn a_read_ends_when_it_has_enough_or_there_can_be_no_more() {
         let limit = |records_max, bytes_max| ReadLimit { records_max, bytes_max };
         let much = limit(100, 100_000);
-        assert_eq!(offered(&[], &[9, 9], much, 0), (vec![(0, 0), (1, 0), (0, 1), (1, 1)], false));
-        assert_eq!(offered(&[(0, 1)], &[9, 9], much, 0), (vec![(1, 0), (0, 1), (1, 1)], false));
-        assert_eq!(offered(&[], &[9, 9], limit(3, 100_000), 0), (vec![(0, 0), (1, 0), (0, 1)], true));
-        assert_eq!(offered(&[], &[9, 9], limit(100, 101), 0), (vec![(0, 0), (1, 0)], true));
+        assert_eq!(offered(&[(0, 0), (1, 0)], &[9, 9], much, 0), (vec![(0, 0), (1, 0), (0, 1), (1, 1)], false));
+        assert_eq!(offered(&[(0, 1), (1, 0)], &[9, 9], much, 0), (vec![(1, 0), (0, 1), (1, 1)], false));
+        assert_eq!(offered(&[(0, 0), (1, 0)], &[9, 9], limit(3, 100_000), 0), (vec![(0, 0), (1, 0), (0, 1)], true));
+        assert_eq!(offered(&[(0, 0), (1, 0)], &[9, 9], limit(100, 101), 0), (vec![(0, 0), (1, 0)], true));
         // All partitions are read to their ends; one is not wanted at all.
-        assert!(offered(&[], &[2, 2], much, 0).1);
-        assert_eq!(offered(&[(1, 9)], &[2, 9], much, 0), (vec![(0, 0), (0, 1)], true));
+        assert!(offered(&[(0, 0), (1, 0)], &[2, 2], much, 0).1);
+        assert_eq!(offered(&[(0, 0), (1, 9)], &[2, 9], much, 0), (vec![(0, 0), (0, 1)], true));
+        assert_eq!(offered(&[(0, 0)], &[2, 9], much, 0), (vec![(0, 0), (0, 1)], true));
+        assert_eq!(offered(&[], &[9, 9], much, 0), (vec![], true));
         // What is wanted lies far apart.
-        assert!(offered(&[(1, 9)], &[9, 9], much, 400_000 + CHUNK_BYTES as u64).1);
+        assert!(offered(&[(0, 0), (1, 9)], &[9, 9], much, 400_000 + CHUNK_BYTES as u64).1);
         assert_eq!(offered(&[(0, 5), (1, 5)], &[9, 9], much, u64::MAX), (vec![], false));
     }
 }

@@ -199,7 +199,7 @@ async fn damage_under_a_journal_that_is_open_is_named() {
     let whole = fs::read(&path).unwrap();
     for damaged in [&whole[..whole.len() - 1], &whole[..10], b""] {
         overwrite(&path, damaged);
-        let error = journal.read(&Offsets::new(), ReadLimit { records_max: 1, bytes_max: 1 }).await.unwrap_err();
+        let error = journal.read(&journal.start().await.unwrap(), ReadLimit { records_max: 1, bytes_max: 1 }).await.unwrap_err();
         assert!(matches!(&error, Error::Corrupt { file, .. } if *file == path), "{error}");
     }
 }

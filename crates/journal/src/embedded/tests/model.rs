@@ -59,14 +59,12 @@ impl Model {
     }
 
     async fn read(&self, journal: &Embedded, from: Offsets, limit: ReadLimit) {
-        let start = journal.start().await.unwrap();
         let found = journal.read(&from, limit).await.unwrap();
         assert!(found.len() <= limit.records_max);
         let sizes: Vec<usize> = found.iter().map(|stored| stored.record.header.len() + stored.record.value.len()).collect();
         let but_last = sizes.iter().rev().skip(1).sum::<usize>();
         assert!(found.len() <= 1 || but_last < limit.bytes_max, "{but_last} bytes were enough");
-        let mut next: Offsets =
-            start.into_iter().map(|(partition, start)| (partition, from.get(&partition).copied().unwrap_or(start))).collect();
+        let mut next = from;
         let is_there = next.iter().any(|(partition, next)| *next < self.partitions[*partition as usize].len() as u64);
         assert_eq!(is_there && limit.records_max > 0, !found.is_empty());
         for stored in found {

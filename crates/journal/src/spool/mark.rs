@@ -1,0 +1,119 @@
+//! How far the spool has been drained, in a small file beside it: all that must be known after a crash so that no record gets into Kafka twice.
+//!
+//! ```text
+//! tidegate spool 1
+//! id 3f0c…
+//! drained 1200
+//! end 0 88102
+//! end 1 87640
+//! crc 1a2b3c4d
+//! ```
+//!
+//! Every record of the spool before `drained` is in Kafka. Those at or after it may be there as well, but then behind the ends named.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Offsets};
+
+const HEAD: &str = "tidegate spool 1";
+const UNFINISHED: &str = "new";
+
+/// How far the spool has been drained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Which spool it is: another one has other records at the same offsets.
+    pub(super) id: String,
+    /// The first offset of the spool that may not be in Kafka.
+    pub(super) drained: u64,
+    /// Where Kafka's partitions ended before anything at or after `drained` was sent there; empty when nothing has been sent.
+    pub(super) ends: Offsets,
+}
+
+impl Mark {
+    /// Reads the file; `None` when there is none.
+    pub(super) fn load(path: &Path) -> Result<Option<Self>, Error> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Unavailable { doing: format!("read {}", path.display()), source }),
+        };
+        let damaged = || {
+            Error::Corrupt {
+            file: path.to_owned(),
+            at: 0,
+            what: "this is not a sound mark of a spool; without it, what is spooled is sent again as a whole: to let that happen, remove the file".into(),
+        }
+        };
+        parse(&text).map(Some).ok_or_else(damaged)
+    }
+
+    /// Writes the file, whole or not at all, and makes it durable.
+    pub(super) fn save(&self, path: &Path) -> Result<(), Error> {
+        self.write(path).map_err(|source| Error::Unavailable { doing: format!("write {}", path.display()), source })
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let unfinished: PathBuf = path.with_extension(UNFINISHED);
+        let mut file = File::create(&unfinished)?;
+        file.write_all(self.text().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        let folder = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
+    }
+
+    fn text(&self) -> String {
+        let ends: String = self.ends.iter().map(|(partition, end)| format!("end {partition} {end}\n")).collect();
+        let body = format!("{HEAD}\nid {}\ndrained {}\n{ends}", self.id, self.drained);
+        format!("{body}crc {:08x}\n", sum(&body))
+    }
+}
+
+fn sum(body: &str) -> u32 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, body.as_bytes()) as u32
+}
+
+fn parse(text: &str) -> Option<Mark> {
+    let (body, crc) = text.strip_suffix('\n')?.rsplit_once("crc ")?;
+    if u32::from_str_radix(crc, 16).ok()? != sum(body) {
+        return None;
+    }
+    let mut lines = body.lines();
+    (lines.next()? == HEAD).then_some(())?;
+    let id = lines.next()?.strip_prefix("id ")?.to_owned();
+    let drained = lines.next()?.strip_prefix("drained ")?.parse().ok()?;
+    let mut ends = Offsets::new();
+    for line in lines {
+        let (partition, end) = line.strip_prefix("end ")?.split_once(' ')?;
+        ends.insert(partition.parse().ok()?, end.parse().ok()?);
+    }
+    Some(Mark { id, drained, ends })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_read_as_it_was_written_and_damage_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool.mark");
+        assert_eq!(Mark::load(&path).unwrap(), None);
+        for ends in [Offsets::new(), Offsets::from([(0, 5), (3, u64::MAX)])] {
+            let mark = Mark { id: "abc".into(), drained: 17, ends };
+            mark.save(&path).unwrap();
+            assert_eq!(Mark::load(&path).unwrap(), Some(mark));
+        }
+        let sound = fs::read(&path).unwrap();
+        for at in 0..sound.len() {
+            let mut damaged = sound.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            assert!(Mark::load(&path).is_err(), "{}", String::from_utf8_lossy(&damaged));
+            fs::write(&path, &sound[..at]).unwrap();
+            assert!(Mark::load(&path).is_err(), "cut off at {at}");
+        }
+    }
+}
