@@ -64,7 +64,7 @@ impl Draft {
         let bytes = files.iter().map(|file| file.add.size.unsigned_abs()).sum();
         let paths = files.iter().map(|file| file.add.path.clone()).collect();
         let actions = files.into_iter().map(|file| Action::Add(file.add)).collect();
-        let intent = Intent { progress: commit.progress, ..Intent::default() };
+        let intent = Intent { progress: commit.progress, guards: commit.guards, ..Intent::default() };
         Self { intent, actions, operation, info: commit.info, files: paths, rows, bytes }
     }
 
@@ -139,7 +139,12 @@ impl Table {
                         }
                         continue;
                     }
-                    Ok(None) => return Err(self.clash(Clash::Change(format!("version {version} was made and cleaned away")))),
+                    Ok(None) => match self.is_in_log().await {
+                        // S3 may refuse a commit because of another one that it is still busy with, and which may come to nothing.
+                        Ok(true) => format!("the store says that version {version} is there, and it is not").into(),
+                        Ok(false) => return Err(self.clash(Clash::Change(format!("version {version} was made and cleaned away")))),
+                        Err(error) => error.into(),
+                    },
                     Err(error) => error.into(),
                 },
                 Err(error) => error.into(),

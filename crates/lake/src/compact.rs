@@ -80,7 +80,7 @@ impl Table {
     pub async fn compact(&mut self, policy: &Compaction) -> Result<Compacted, Error> {
         let started = Instant::now();
         self.refresh().await?;
-        self.ready(&[]).await?;
+        self.ready(&[], &[]).await?;
         let candidates = self.candidates().await?;
         let groups = plan(candidates, policy);
         if groups.is_empty() {
@@ -106,7 +106,7 @@ impl Table {
 
         let target_size = i64::try_from(policy.target_file_bytes).unwrap_or(i64::MAX);
         let info = Map::from_iter([("stage".to_owned(), "compaction".into())]);
-        let mut draft = Draft::new(Commit { progress: Vec::new(), info }, DeltaOperation::Optimize { predicate: None, target_size }, files);
+        let mut draft = Draft::new(Commit { info, ..Commit::default() }, DeltaOperation::Optimize { predicate: None, target_size }, files);
         draft.intent.removes = removes.iter().map(|remove| remove.path.clone()).collect();
         draft.actions.extend(removes.into_iter().map(Action::Remove));
         match self.commit(draft).await {

@@ -13,6 +13,8 @@ use crate::log::Entry;
 pub(crate) struct Intent {
     /// What it sets progress to.
     pub(crate) progress: Vec<(String, i64)>,
+    /// Whose progress must stay as it is.
+    pub(crate) guards: Vec<String>,
     /// The files it removes, by path.
     pub(crate) removes: BTreeSet<String>,
     /// Where it replaces all rows.
@@ -59,7 +61,7 @@ impl Replaces {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Clash {
     /// The other writer moved this progress, to this.
-    Progress { app_id: String, found: i64, asked: i64 },
+    Progress { app_id: String, found: i64, asked: Option<i64> },
     /// The other writer changed this.
     Change(String),
 }
@@ -68,7 +70,10 @@ pub(crate) enum Clash {
 pub(crate) fn check(intent: &Intent, winner: &Entry) -> Result<(), Clash> {
     for (app_id, found) in &winner.progress {
         if let Some((_, asked)) = intent.progress.iter().find(|(ours, _)| ours == app_id) {
-            return Err(Clash::Progress { app_id: app_id.clone(), found: *found, asked: *asked });
+            return Err(Clash::Progress { app_id: app_id.clone(), found: *found, asked: Some(*asked) });
+        }
+        if intent.guards.contains(app_id) {
+            return Err(Clash::Progress { app_id: app_id.clone(), found: *found, asked: None });
         }
     }
     let version = winner.version;
@@ -119,8 +124,12 @@ mod tests {
         let clashes =
             |intent: &Intent, winner: &Entry| assert!(matches!(check(intent, winner), Err(Clash::Change(_))), "{intent:?} {winner:?}");
 
-        let fenced = Clash::Progress { app_id: "journal:1:0".to_owned(), found: 8, asked: 9 };
+        let fenced = Clash::Progress { app_id: "journal:1:0".to_owned(), found: 8, asked: Some(9) };
         assert_eq!(check(&append, &moved("journal:1:0")), Err(fenced));
+        let guarded = Intent { guards: vec!["generation".to_owned()], ..append.clone() };
+        let fenced = Clash::Progress { app_id: "generation".to_owned(), found: 8, asked: None };
+        assert_eq!(check(&guarded, &moved("generation")), Err(fenced));
+        holds(&guarded, &moved("journal:1:1"));
         holds(&append, &moved("journal:1:1"));
         holds(&append, &added("monday"));
         holds(&append, &removed("a"));

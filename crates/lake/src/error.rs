@@ -49,9 +49,10 @@ pub enum Error {
     },
     /// Another writer has this progress.
     #[error(
-        "another writer moved the progress of {app_id} in {table}: it was {} when last asked for, it is {}, the commit would set {asked}",
+        "another writer moved the progress of {app_id} in {table}: it was {} when last asked for, it is {}, {}",
         text(.expected),
-        text(.found)
+        text(.found),
+        asked.map_or_else(|| "and the commit relies on it".to_owned(), |asked| format!("the commit would set {asked}"))
     )]
     Fenced {
         /// The table.
@@ -62,8 +63,8 @@ pub enum Error {
         expected: Option<i64>,
         /// What the table says.
         found: Option<i64>,
-        /// What the commit would have set.
-        asked: i64,
+        /// What the commit would have set; `None` where it only relied on it.
+        asked: Option<i64>,
     },
     /// Rows or specification do not fit.
     #[error("{table} does not take this: {what}")]

@@ -7,7 +7,7 @@ use datafusion::prelude::SessionContext;
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Metadata, MetadataExt as _, Protocol, new_metadata};
 use deltalake::logstore::object_store::path::Path;
-use deltalake::logstore::{CommitOrBytes, LogStoreRef, ObjectStoreRef, StorageConfig, logstore_with, object_store_factories};
+use deltalake::logstore::{CommitOrBytes, LogStoreRef, ObjectStoreRef, StorageConfig, default_logstore};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTableError, ensure_table_uri};
 use serde_json::{Value, json};
@@ -15,10 +15,12 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::commit::Draft;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::local::Durable;
 use crate::log::INFO_KEY;
 use crate::options::Options;
+use crate::s3::{self, Opened};
 use crate::shape::STATS_COLUMNS;
 use crate::spec::{TableSpec, folder};
 use crate::table::{Commit, Home, Table};
@@ -36,30 +38,39 @@ pub struct Lake {
     root: Arc<Url>,
     /// Rooted where the URL's path begins.
     store: ObjectStoreRef,
+    /// Set where that is a bucket.
+    s3: Option<Opened>,
     options: Arc<Options>,
 }
 
 impl Lake {
-    /// Opens the lake at a folder, which is made if need be, or at the URL of a store this program was built for.
+    /// Opens the lake at a folder, which is made if need be, or at `s3://bucket/prefix`, with the AWS variables of this process.
     ///
     /// # Errors
-    /// `Fatal` when the location or an option cannot be used.
+    /// `Fatal` when the location or an option cannot be used, there are no keys or they are refused, or there is no such bucket; `Retry` when S3 does
+    /// not answer.
     pub async fn open(location: &str, options: Options) -> Result<Self, Error> {
+        Self::open_in(location, options, &Environment::of_process()).await
+    }
+
+    /// The same with variables put together for this lake. They replace those of the process for endpoint, region and keys; profiles and roles, where it
+    /// comes to them, are looked for in the process's own.
+    ///
+    /// # Errors
+    /// As [`Lake::open`].
+    pub async fn open_in(location: &str, options: Options, environment: &Environment) -> Result<Self, Error> {
+        options.validate()?;
+        if s3::is_here(location)? {
+            let opened = s3::open(location, &options.s3, environment).await?;
+            let lake = Self::with_store(opened.root.clone(), opened.store(), options)?;
+            return Ok(Self { s3: Some(opened), ..lake });
+        }
         let unusable = |error: DeltaTableError| Error::Setting(format!("`{location}` cannot hold the lake: {error}"));
         let root = ensure_table_uri(location).map_err(unusable)?;
         if root.scheme() == "file" {
             return Self::with_store(root, Arc::new(Durable::new()), options);
         }
-        let scheme = Url::parse(&format!("{}://", root.scheme())).map_err(|error| Error::Setting(format!("`{location}`: {error}")))?;
-        let factories = object_store_factories();
-        let Some(factory) = factories.get(&scheme) else {
-            return Err(Error::Setting(format!(
-                "`{location}` cannot hold the lake: use a folder, this program knows no {}",
-                root.scheme()
-            )));
-        };
-        let (store, _) = factory.parse_url_opts(&root, &StorageConfig::default()).map_err(unusable)?;
-        Self::with_store(root, store, options)
+        Err(Error::Setting(format!("{}:// cannot hold the lake: use a folder or s3://bucket/prefix", root.scheme())))
     }
 
     /// Opens the lake at a URL of any object store. The store is rooted where the URL's path begins, and must create an object only if there is
@@ -73,7 +84,7 @@ impl Lake {
         if !root.path().ends_with('/') {
             root.set_path(&format!("{}/", root.path()));
         }
-        Ok(Self { root: Arc::new(root), store, options: Arc::new(options) })
+        Ok(Self { root: Arc::new(root), store, s3: None, options: Arc::new(options) })
     }
 
     /// Where the lake lies.
@@ -92,6 +103,9 @@ impl Lake {
     /// `Schema` when the table there and the specification contradict each other, or Delta has no such types; `Retry` when the store fails.
     pub async fn table(&self, spec: &TableSpec) -> Result<Table, Error> {
         spec.validate()?;
+        if let Some(s3) = &self.s3 {
+            s3.prove().await?;
+        }
         let home = self.home(&spec.name)?;
         for _ in 0..OPEN_ATTEMPTS_MAX {
             let Some(mut table) = Table::load(home.clone()).await? else {
@@ -166,8 +180,10 @@ impl Lake {
     }
 
     fn log_store(&self, location: &Url) -> Result<LogStoreRef, Error> {
-        logstore_with(Arc::clone(&self.store), location, StorageConfig::default())
-            .map_err(|error| Error::Setting(format!("`{location}` cannot hold tables: {error}")))
+        let config = StorageConfig::default();
+        let table = config.decorate_store(Arc::clone(&self.store), location);
+        let table = table.map_err(|error| Error::Setting(format!("`{location}` cannot hold tables: {error}")))?;
+        Ok(default_logstore(Arc::from(table), Arc::clone(&self.store), location, &config))
     }
 
     /// Makes the table, unless another one is faster.
@@ -214,8 +230,8 @@ impl Lake {
             metadata = metadata.with_schema(&schema::to_delta(&spec.name, &grown)?).map_err(|error| failed(error.to_string()))?;
         }
         tracing::info!(table = spec.name, "changing columns or properties of a table");
-        table.ready(&[]).await?;
-        let commit = Commit { progress: Vec::new(), info: serde_json::Map::from_iter([("stage".to_owned(), Value::from("schema"))]) };
+        table.ready(&[], &[]).await?;
+        let commit = Commit { info: serde_json::Map::from_iter([("stage".to_owned(), Value::from("schema"))]), ..Commit::default() };
         let mut draft = Draft::new(commit, DeltaOperation::SetTableProperties { properties }, Vec::new());
         draft.actions.push(Action::Metadata(metadata));
         table.commit(draft).await?;

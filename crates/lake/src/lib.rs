@@ -1,4 +1,4 @@
-//! The lake: Delta tables in a local folder or an object store.
+//! The lake: Delta tables in a local folder or a bucket of S3.
 //!
 //! It writes rows and the progress that produced them in one commit, refuses the commit of a writer that was overtaken, and never makes one twice; it
 //! reads tables by version, by file or through DataFusion; it keeps them small in files and log. It knows no events, no HTTP and no journal: what is in
@@ -7,6 +7,7 @@
 mod commit;
 mod compact;
 mod conflict;
+mod environment;
 mod error;
 mod lake;
 mod local;
@@ -16,6 +17,7 @@ mod metrics;
 mod options;
 mod partition;
 mod reader;
+mod s3;
 mod schema;
 mod session;
 mod shape;
@@ -25,10 +27,12 @@ mod table;
 mod writer;
 
 pub use compact::{Compacted, Compaction};
+pub use environment::Environment;
 pub use error::{Error, ErrorKind};
 pub use lake::Lake;
 pub use log::Added;
 pub use metrics::describe as describe_metrics;
 pub use options::Options;
+pub use s3::S3Options;
 pub use spec::TableSpec;
 pub use table::{Commit, Committed, Table};

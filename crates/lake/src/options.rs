@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::s3::S3Options;
 
 const MIB: u64 = 1 << 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -44,6 +45,8 @@ pub struct Options {
     pub query_spill_bytes_max: u64,
     /// Rows of one record batch when tables are read.
     pub read_batch_rows: usize,
+    /// How a lake on S3 is reached; not looked at for a lake in a folder.
+    pub s3: S3Options,
 }
 
 impl Default for Options {
@@ -62,6 +65,7 @@ impl Default for Options {
             query_memory_bytes_max: 512 * MIB,
             query_spill_bytes_max: 10 * 1024 * MIB,
             read_batch_rows: 8192,
+            s3: S3Options::default(),
         }
     }
 }
@@ -83,6 +87,6 @@ impl Options {
         if !(1..=22).contains(&self.zstd_level) {
             return Err(Error::Setting(format!("lake.zstd_level must be 1 to 22, not {}", self.zstd_level)));
         }
-        Ok(())
+        self.s3.validate(self.file_bytes_max)
     }
 }

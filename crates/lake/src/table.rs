@@ -57,6 +57,9 @@ pub struct Commit {
     /// Progress that becomes true together with the rows: who, and how far. Name only what moves: progress that stands still, or goes back, is
     /// refused as [`crate::ErrorKind::Fenced`].
     pub progress: Vec<(String, i64)>,
+    /// Progress that must still be as this owner was told (see [`Table::progress`]) and that this commit does not move; else it is refused as
+    /// [`crate::ErrorKind::Fenced`].
+    pub guards: Vec<String>,
     /// Goes into the commit's information, under the key `tidegate`.
     pub info: Map<String, Value>,
 }
@@ -163,7 +166,7 @@ impl Table {
     /// table's schema, or kept being faster. `Schema` when the rows do not fit. `Retry` when the store fails, or it is not known whether the
     /// commit was taken: call it again with the same rows and progress, or refresh and ask for the progress.
     pub async fn append(&mut self, batches: Vec<RecordBatch>, commit: Commit) -> Result<Committed, Error> {
-        if let Some(made) = self.ready(&commit.progress).await? {
+        if let Some(made) = self.ready(&commit.progress, &commit.guards).await? {
             return Ok(made);
         }
         let parts = self.divide(&batches)?;
@@ -208,7 +211,7 @@ impl Table {
     }
 
     async fn replace_where(&mut self, replaces: Replaces, batches: Vec<RecordBatch>, commit: Commit) -> Result<Committed, Error> {
-        if let Some(made) = self.ready(&commit.progress).await? {
+        if let Some(made) = self.ready(&commit.progress, &commit.guards).await? {
             return Ok(made);
         }
         let parts = self.divide(&batches)?;
@@ -244,7 +247,7 @@ impl Table {
 
     /// Makes sure that this handle may decide: its last commit is settled, its version is still in the log, and the progress is as its owner knows it.
     /// Returns the commit when it turns out to have been made by an earlier call whose answer was lost.
-    pub(crate) async fn ready(&mut self, progress: &[(String, i64)]) -> Result<Option<Committed>, Error> {
+    pub(crate) async fn ready(&mut self, progress: &[(String, i64)], guards: &[String]) -> Result<Option<Committed>, Error> {
         if let Some((moved, made)) = self.settle().await?
             && !moved.is_empty()
             && moved == progress
@@ -259,7 +262,14 @@ impl Table {
             let found = self.known(app_id).await?;
             let expected = *self.told.entry(app_id.clone()).or_insert(found);
             if found != expected || found.is_some_and(|found| found >= *asked) {
-                return Err(Error::Fenced { table: self.name().to_owned(), app_id: app_id.clone(), expected, found, asked: *asked });
+                return Err(Error::Fenced { table: self.name().to_owned(), app_id: app_id.clone(), expected, found, asked: Some(*asked) });
+            }
+        }
+        for app_id in guards {
+            let found = self.known(app_id).await?;
+            let expected = *self.told.entry(app_id.clone()).or_insert(found);
+            if found != expected {
+                return Err(Error::Fenced { table: self.name().to_owned(), app_id: app_id.clone(), expected, found, asked: None });
             }
         }
         Ok(None)
@@ -313,7 +323,7 @@ impl Table {
 
     /// Whether the log still has the version of this handle. If not, others have moved on so far that the versions after it were cleaned away: to
     /// "create" the next one would succeed, far behind what readers read.
-    async fn is_in_log(&self) -> Result<bool, Error> {
+    pub(crate) async fn is_in_log(&self) -> Result<bool, Error> {
         match self.home.store().head(&commit_uri_from_version(Some(self.version.unsigned_abs()))).await {
             Ok(_) => Ok(true),
             Err(ObjectStoreError::NotFound { .. }) => Ok(false),

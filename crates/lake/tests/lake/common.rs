@@ -3,8 +3,21 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt as _;
-use lake::{Commit, Lake, Options, Table, TableSpec};
+use lake::{Commit, Lake, Table, TableSpec};
+
+pub(crate) use crate::place::Place;
+
+/// Tests that hold wherever the lake is: each runs once in a folder, and once in a bucket of a real S3 server.
+macro_rules! on_every_store {
+    ($($test:ident),+ $(,)?) => {
+        mod folder {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(crate::place::Place::folder()).await })+
+        }
+        mod bucket {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(crate::place::Place::bucket()).await })+
+        }
+    };
+}
 
 /// 2026-11-23.
 pub(crate) const MONDAY: i32 = 20_780;
@@ -46,11 +59,7 @@ pub(crate) fn day_rows(first: i64, count: usize) -> RecordBatch {
 
 pub(crate) fn progress(moves: &[(&str, i64)]) -> Commit {
     let info = serde_json::Map::from_iter([("stage".to_owned(), "test".into())]);
-    Commit { progress: moves.iter().map(|(app_id, version)| ((*app_id).to_owned(), *version)).collect(), info }
-}
-
-pub(crate) async fn local(folder: &tempfile::TempDir) -> Lake {
-    Lake::open(folder.path().to_str().unwrap(), Options::default()).await.unwrap()
+    Commit { progress: moves.iter().map(|(app_id, version)| ((*app_id).to_owned(), *version)).collect(), info, ..Commit::default() }
 }
 
 pub(crate) fn numbers(batches: &[RecordBatch]) -> Vec<i64> {
@@ -79,13 +88,21 @@ pub(crate) async fn visible(lake: &Lake) -> Vec<i64> {
 }
 
 /// Names of the data files below the table's folder, part of the table or not.
-pub(crate) async fn data_files(lake: &Lake) -> Vec<String> {
-    use deltalake::logstore::object_store::ObjectStore as _;
-    let store = deltalake::logstore::object_store::local::LocalFileSystem::new();
-    let root = deltalake::Path::from_url_path(lake.location().join("bronze/events").unwrap().path()).unwrap();
-    let all: Vec<_> = store.list(Some(&root)).try_collect().await.unwrap();
-    let names = all.into_iter().map(|file| file.location.to_string());
-    names.filter(|name| !name.contains("_delta_log") && name.contains("bronze/events")).collect()
+pub(crate) fn data_files(place: &Place) -> Vec<String> {
+    fn walk(folder: &std::path::Path, names: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            match entry.file_type().unwrap().is_dir() {
+                true if name == "_delta_log" => {}
+                true => walk(&entry.path(), names),
+                false => names.push(name),
+            }
+        }
+    }
+    let mut names = Vec::new();
+    walk(&place.files().join("bronze/events"), &mut names);
+    names
 }
 
 pub(crate) fn nulls(batches: &[RecordBatch], column: &str) -> usize {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use deltalake::Path;
-use deltalake::logstore::object_store::memory::InMemory;
+use deltalake::logstore::ObjectStoreRef;
 use deltalake::logstore::object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
@@ -17,6 +17,20 @@ use lake::{Commit, ErrorKind, Lake, Options, Table};
 
 use crate::common::*;
 
+on_every_store! {
+    a_commit_whose_answer_was_lost_is_made_once,
+    a_store_that_fails_for_a_while_is_sat_out,
+    a_commit_refused_for_what_is_not_there_is_made_again,
+    an_unsettled_commit_that_was_taken_is_settled_by_calling_again,
+    an_unsettled_commit_that_was_not_taken_is_settled_by_calling_again,
+    after_an_unsettled_commit_the_progress_says_where_to_go_on,
+    a_call_dropped_while_it_waits_is_settled_by_the_next,
+    a_failed_upload_leaves_no_version_and_no_file,
+    files_of_a_crashed_commit_are_no_rows,
+    a_damaged_log_is_named,
+    a_data_file_that_is_gone_is_missing,
+}
+
 /// What the next commits meet.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -24,6 +38,8 @@ pub(crate) struct Faults {
     pub(crate) lies: AtomicUsize,
     /// Commits that are not taken, and answered with an error.
     pub(crate) refusals: AtomicUsize,
+    /// Commits that are not taken, because something is said to be there which is not.
+    pub(crate) denials: AtomicUsize,
     /// Commits that never get an answer, and are taken.
     pub(crate) silences: AtomicUsize,
     /// Data files whose upload fails.
@@ -45,7 +61,7 @@ fn is_commit(path: &Path) -> bool {
 }
 
 #[derive(Debug)]
-struct Faulty(InMemory, Arc<Faults>);
+struct Faulty(ObjectStoreRef, Arc<Faults>);
 
 impl std::fmt::Display for Faulty {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -59,6 +75,9 @@ impl ObjectStore for Faulty {
         if is_commit(location) {
             if due(&self.1.refusals) {
                 return Err(failure());
+            }
+            if due(&self.1.denials) {
+                return Err(Error::AlreadyExists { path: location.to_string(), source: "409 Conflict".into() });
             }
             let result = self.0.put_opts(location, payload, options).await?;
             if due(&self.1.lies) {
@@ -111,15 +130,17 @@ pub(crate) struct Rig {
     pub(crate) lake: Lake,
     store: Arc<Faulty>,
     pub(crate) faults: Arc<Faults>,
+    _place: Place,
 }
 
 impl Rig {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(place: Place) -> Self {
         let faults = Arc::new(Faults::default());
-        let store = Arc::new(Faulty(InMemory::new(), Arc::clone(&faults)));
+        let (root, store) = place.store();
+        let store = Arc::new(Faulty(store, Arc::clone(&faults)));
         let options = Options { commit_error_pause: std::time::Duration::from_millis(1), ..Options::default() };
-        let root = url::Url::parse("memory:///lake").unwrap();
-        Self { lake: Lake::with_store(root, Arc::clone(&store) as _, options).unwrap(), store, faults }
+        let lake = Lake::with_store(root, Arc::clone(&store) as _, options).unwrap();
+        Self { lake, store, faults, _place: place }
     }
 
     pub(crate) async fn table(&self) -> Table {
@@ -132,9 +153,8 @@ impl Rig {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_was_lost_is_made_once() {
-    let rig = Rig::new();
+async fn a_commit_whose_answer_was_lost_is_made_once(place: Place) {
+    let rig = Rig::new(place);
     let mut table = rig.table().await;
     for (round, commit) in [progress(&[("a", 3)]), Commit::default()].into_iter().enumerate() {
         rig.faults.lies.store(1, Ordering::SeqCst);
@@ -145,44 +165,56 @@ async fn a_commit_whose_answer_was_lost_is_made_once() {
     assert_eq!((table.version(), rig.data_files().await), (2, 2));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_fails_for_a_while_is_sat_out() {
-    let rig = Rig::new();
+async fn a_store_that_fails_for_a_while_is_sat_out(place: Place) {
+    let rig = Rig::new(place);
     let mut table = rig.table().await;
     rig.faults.refusals.store(3, Ordering::SeqCst);
     assert_eq!(table.append(vec![day_rows(0, 3)], progress(&[("a", 3)])).await.unwrap().version, 1);
     assert_eq!(visible(&rig.lake).await, [0, 1, 2]);
 }
 
-/// The commit is taken, and no answer and no look into the log tells so until the writer has given up.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unsettled_commit_is_settled_by_calling_again() {
-    for taken in [true, false] {
-        let rig = Rig::new();
-        let mut table = rig.table().await;
-        assert_eq!(table.progress("a").await.unwrap(), None);
-        if taken {
-            rig.faults.lies.store(1, Ordering::SeqCst);
-            rig.faults.reads.store(4, Ordering::SeqCst);
-        } else {
-            rig.faults.refusals.store(5, Ordering::SeqCst);
-        }
-        let call = || (vec![day_rows(0, 3)], progress(&[("a", 3)]));
-        let (batches, commit) = call();
-        let error = table.append(batches, commit).await.unwrap_err();
-        assert!(matches!(error, lake::Error::Unsettled { .. }) && error.kind() == ErrorKind::Retry, "{error}");
-        let (batches, commit) = call();
-        let made = table.append(batches, commit).await.unwrap();
-        assert_eq!((made.version, made.rows), (1, 3));
-        assert_eq!(visible(&rig.lake).await, [0, 1, 2]);
-        table.append(vec![day_rows(3, 1)], progress(&[("a", 4)])).await.unwrap();
-        assert_eq!(visible(&rig.lake).await, [0, 1, 2, 3]);
-    }
+/// S3 answers 409 to a commit that meets another one which it is still busy with.
+async fn a_commit_refused_for_what_is_not_there_is_made_again(place: Place) {
+    let rig = Rig::new(place);
+    let mut table = rig.table().await;
+    rig.faults.denials.store(3, Ordering::SeqCst);
+    assert_eq!(table.append(vec![day_rows(0, 3)], progress(&[("a", 3)])).await.unwrap().version, 1);
+    assert_eq!((rig.faults.denials.load(Ordering::SeqCst), visible(&rig.lake).await), (0, vec![0, 1, 2]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_an_unsettled_commit_the_progress_says_where_to_go_on() {
-    let rig = Rig::new();
+/// The commit is taken, and no answer and no look into the log tells so until the writer has given up.
+async fn an_unsettled_commit_that_was_taken_is_settled_by_calling_again(place: Place) {
+    let rig = Rig::new(place);
+    settle_by_calling_again(&rig, || {
+        rig.faults.lies.store(1, Ordering::SeqCst);
+        rig.faults.reads.store(4, Ordering::SeqCst);
+    })
+    .await;
+}
+
+async fn an_unsettled_commit_that_was_not_taken_is_settled_by_calling_again(place: Place) {
+    let rig = Rig::new(place);
+    settle_by_calling_again(&rig, || rig.faults.refusals.store(5, Ordering::SeqCst)).await;
+}
+
+async fn settle_by_calling_again(rig: &Rig, spoil: impl Fn()) {
+    let mut table = rig.table().await;
+    assert_eq!(table.progress("a").await.unwrap(), None);
+    spoil();
+    let call = || (vec![day_rows(0, 3)], progress(&[("a", 3)]));
+    let (batches, commit) = call();
+    let error = table.append(batches, commit).await.unwrap_err();
+    assert!(matches!(error, lake::Error::Unsettled { .. }) && error.kind() == ErrorKind::Retry, "{error}");
+    let (batches, commit) = call();
+    let made = table.append(batches, commit).await.unwrap();
+    assert_eq!((made.version, made.rows), (1, 3));
+    assert_eq!(visible(&rig.lake).await, [0, 1, 2]);
+    table.append(vec![day_rows(3, 1)], progress(&[("a", 4)])).await.unwrap();
+    assert_eq!(visible(&rig.lake).await, [0, 1, 2, 3]);
+}
+
+async fn after_an_unsettled_commit_the_progress_says_where_to_go_on(place: Place) {
+    let rig = Rig::new(place);
     let mut table = rig.table().await;
     assert_eq!(table.progress("a").await.unwrap(), None);
     rig.faults.lies.store(1, Ordering::SeqCst);
@@ -197,9 +229,8 @@ async fn after_an_unsettled_commit_the_progress_says_where_to_go_on() {
     assert_eq!(visible(&rig.lake).await, (0..5).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_dropped_while_it_waits_is_settled_by_the_next() {
-    let rig = Rig::new();
+async fn a_call_dropped_while_it_waits_is_settled_by_the_next(place: Place) {
+    let rig = Rig::new(place);
     let mut table = rig.table().await;
     rig.faults.silences.store(1, Ordering::SeqCst);
     let call = table.append(vec![day_rows(0, 3)], progress(&[("a", 3)]));
@@ -209,9 +240,8 @@ async fn a_call_dropped_while_it_waits_is_settled_by_the_next() {
     assert_eq!(visible(&rig.lake).await, [0, 1, 2]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_upload_leaves_no_version_and_no_file() {
-    let rig = Rig::new();
+async fn a_failed_upload_leaves_no_version_and_no_file(place: Place) {
+    let rig = Rig::new(place);
     let mut table = rig.table().await;
     rig.faults.uploads.store(1, Ordering::SeqCst);
     let error = table.append(vec![rows(0, &[MONDAY, MONDAY + 1, MONDAY + 2])], progress(&[("a", 3)])).await.unwrap_err();
@@ -222,9 +252,8 @@ async fn a_failed_upload_leaves_no_version_and_no_file() {
 }
 
 /// A crash after the data files and before the commit: a new process begins from the progress there is.
-#[tokio::test(flavor = "multi_thread")]
-async fn files_of_a_crashed_commit_are_no_rows() {
-    let rig = Rig::new();
+async fn files_of_a_crashed_commit_are_no_rows(place: Place) {
+    let rig = Rig::new(place);
     let mut table = rig.table().await;
     table.append(vec![day_rows(0, 2)], progress(&[("a", 2)])).await.unwrap();
     rig.faults.refusals.store(usize::MAX, Ordering::SeqCst);
@@ -240,9 +269,8 @@ async fn files_of_a_crashed_commit_are_no_rows() {
     assert_eq!(visible(&rig.lake).await, [0, 1, 2, 3]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_log_is_named() {
-    let rig = Rig::new();
+async fn a_damaged_log_is_named(place: Place) {
+    let rig = Rig::new(place);
     let mut table = rig.table().await;
     table.append(vec![day_rows(0, 2)], Commit::default()).await.unwrap();
     let path = Path::from("lake/bronze/events/_delta_log/00000000000000000001.json");
@@ -252,9 +280,8 @@ async fn a_damaged_log_is_named() {
     assert!(error.to_string().contains("version 1 of bronze.events"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_data_file_that_is_gone_is_missing() {
-    let rig = Rig::new();
+async fn a_data_file_that_is_gone_is_missing(place: Place) {
+    let rig = Rig::new(place);
     let mut table = rig.table().await;
     table.append(vec![day_rows(0, 2)], Commit::default()).await.unwrap();
     let files = table.added(0, 1).await.unwrap();

@@ -90,8 +90,8 @@ impl Writer {
     }
 }
 
-async fn run(steps: Vec<Step>) {
-    let rig = Rig::new();
+async fn run(place: Place, steps: Vec<Step>) {
+    let rig = Rig::new(place);
     let calm = |counter: &AtomicUsize| counter.store(0, Ordering::SeqCst);
     let calm_all = || [&rig.faults.lies, &rig.faults.refusals, &rig.faults.reads, &rig.faults.uploads].into_iter().for_each(calm);
     let mut writers = Vec::new();
@@ -138,11 +138,24 @@ impl Rig {
     }
 }
 
+fn check(place: Place, steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(run(place, steps));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn rows_and_progress_are_one(steps in prop::collection::vec(step(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(run(steps));
+        check(Place::folder(), steps);
+    }
+}
+
+proptest! {
+    // A server is started for each.
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #[test]
+    fn rows_and_progress_are_one_on_s3(steps in prop::collection::vec(step(), 1..40)) {
+        check(Place::bucket(), steps);
     }
 }

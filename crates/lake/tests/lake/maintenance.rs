@@ -1,18 +1,25 @@
 use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
-use lake::{Commit, Compaction, ErrorKind, Lake, Options};
+use lake::{Commit, Compaction, ErrorKind, Options};
 
 use crate::common::*;
+
+on_every_store! {
+    compaction_keeps_the_rows_and_their_order,
+    compaction_and_writers_do_not_stop_each_other,
+    two_compactions_of_the_same_files_end_in_one,
+    vacuum_takes_orphans_and_replaced_files_after_their_time,
+    progress_and_rows_outlive_the_log,
+    large_writes_become_several_files,
+}
 
 fn small() -> Compaction {
     Compaction { min_files: 4, ..Compaction::default() }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn compaction_keeps_the_rows_and_their_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn compaction_keeps_the_rows_and_their_order(place: Place) {
+    let lake = place.lake().await;
     let mut writer = lake.table(&spec()).await.unwrap();
     for n in 0..9 {
         writer.append(vec![rows(n * 2, &[MONDAY, MONDAY + 1])], progress(&[("a", n + 1)])).await.unwrap();
@@ -40,10 +47,8 @@ async fn compaction_keeps_the_rows_and_their_order() {
     assert_eq!(compacted, (0..9).map(|n| n * 2).collect::<Vec<_>>(), "rows stand in the order of their files");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn compaction_and_writers_do_not_stop_each_other() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn compaction_and_writers_do_not_stop_each_other(place: Place) {
+    let lake = place.lake().await;
     let mut writer = lake.table(&spec()).await.unwrap();
     let janitor = tokio::spawn({
         let lake = lake.clone();
@@ -66,10 +71,8 @@ async fn compaction_and_writers_do_not_stop_each_other() {
     assert_eq!(all_added(&writer).await, (0..60).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_compactions_of_the_same_files_end_in_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn two_compactions_of_the_same_files_end_in_one(place: Place) {
+    let lake = place.lake().await;
     let mut writer = lake.table(&spec()).await.unwrap();
     for n in 0..8 {
         writer.append(vec![day_rows(n, 1)], Commit::default()).await.unwrap();
@@ -81,31 +84,29 @@ async fn two_compactions_of_the_same_files_end_in_one() {
     let done: Vec<_> = futures::future::join_all(runs).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(done.iter().filter(|done| done.files_after == 1).count(), 1, "{done:?}");
     assert_eq!(visible(&lake).await, (0..8).collect::<Vec<_>>());
-    assert_eq!(data_files(&lake).await.len(), 9, "who gave up left no file");
+    assert_eq!(data_files(&place).len(), 9, "who gave up left no file");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn vacuum_takes_orphans_and_replaced_files_after_their_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn vacuum_takes_orphans_and_replaced_files_after_their_time(place: Place) {
+    let lake = place.lake().await;
     let mut table = lake.table(&spec()).await.unwrap();
     for n in 0..4 {
         table.append(vec![day_rows(n, 1)], Commit::default()).await.unwrap();
     }
     table.compact(&small()).await.unwrap();
-    let orphan = folder.path().join("bronze/events/day=2026-11-23/part-of-a-crashed-commit.zstd.parquet");
-    let unnamed = folder.path().join("bronze/events/_delta_log/00000000000000000006.json.0f.tmp");
-    let unfinished = folder.path().join("bronze/events/day=2026-11-23/part-1.zstd.parquet.0f.tmp");
+    let orphan = place.files().join("bronze/events/day=2026-11-23/part-of-a-crashed-commit.zstd.parquet");
+    let unnamed = place.files().join("bronze/events/_delta_log/00000000000000000006.json.0f.tmp");
+    let unfinished = place.files().join("bronze/events/day=2026-11-23/part-1.zstd.parquet.0f.tmp");
     for left in [&orphan, &unnamed, &unfinished] {
         std::fs::write(left, "x").unwrap();
     }
 
     assert_eq!(table.vacuum(Duration::from_secs(3600), None).await.unwrap(), 0);
-    assert_eq!(data_files(&lake).await.len(), 7);
+    assert_eq!(data_files(&place).len(), 7);
     assert_eq!(table.vacuum(Duration::ZERO, Some(1)).await.unwrap(), 0, "a stage that has yet to read version 1 finds its files");
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(table.vacuum(Duration::ZERO, None).await.unwrap(), 7);
-    assert_eq!(data_files(&lake).await.len(), 1);
+    assert_eq!(data_files(&place).len(), 1);
     assert!(![&orphan, &unnamed, &unfinished].iter().any(|left| left.exists()));
     assert_eq!(visible(&lake).await, [0, 1, 2, 3]);
     table.append(vec![day_rows(4, 1)], progress(&[("a", 1)])).await.unwrap();
@@ -113,8 +114,8 @@ async fn vacuum_takes_orphans_and_replaced_files_after_their_time() {
 }
 
 /// Makes the log look a month old, all but its newest versions.
-fn age_log(folder: &tempfile::TempDir, before: i64) {
-    let log = folder.path().join("bronze/events/_delta_log");
+fn age_log(place: &Place, before: i64) {
+    let log = place.files().join("bronze/events/_delta_log");
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
     for entry in std::fs::read_dir(log).unwrap() {
         let path = entry.unwrap().path();
@@ -125,18 +126,16 @@ fn age_log(folder: &tempfile::TempDir, before: i64) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn progress_and_rows_outlive_the_log() {
-    let folder = tempfile::tempdir().unwrap();
+async fn progress_and_rows_outlive_the_log(place: Place) {
     let options = Options { checkpoint_interval: 10, ..Options::default() };
-    let lake = Lake::open(folder.path().to_str().unwrap(), options).await.unwrap();
+    let lake = place.lake_with(options).await;
     let mut table = lake.table(&spec()).await.unwrap();
     let mut left_behind = lake.table(&spec()).await.unwrap();
     table.append(vec![day_rows(100, 1)], progress(&[("early", 1)])).await.unwrap();
     for n in 0..25 {
         table.append(vec![day_rows(n, 1)], progress(&[("a", n + 1)])).await.unwrap();
     }
-    age_log(&folder, 20);
+    age_log(&place, 20);
     for n in 25..35 {
         table.append(vec![day_rows(n, 1)], progress(&[("a", n + 1)])).await.unwrap();
     }
@@ -165,11 +164,9 @@ async fn progress_and_rows_outlive_the_log() {
     assert_eq!(visible(&lake).await.len(), 37);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn large_writes_become_several_files() {
-    let folder = tempfile::tempdir().unwrap();
+async fn large_writes_become_several_files(place: Place) {
     let options = Options { file_rows_max: 1000, ..Options::default() };
-    let lake = Lake::open(folder.path().to_str().unwrap(), options).await.unwrap();
+    let lake = place.lake_with(options).await;
     let mut table = lake.table(&spec()).await.unwrap();
     let batches: Vec<RecordBatch> = (0..5).map(|n| day_rows(n * 700, 700)).collect();
     let made = table.append(batches, Commit::default()).await.unwrap();

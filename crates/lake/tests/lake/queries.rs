@@ -1,13 +1,19 @@
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
-use lake::{Commit, Lake, Options, TableSpec};
+use lake::{Commit, Options, TableSpec};
 
 use crate::common::*;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_has_every_table_under_its_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+on_every_store! {
+    a_session_has_every_table_under_its_name,
+    a_session_stands_still_while_writers_go_on,
+    statistics_never_change_an_answer,
+    results_have_plain_types,
+    a_query_has_bounded_memory_and_spills,
+}
+
+async fn a_session_has_every_table_under_its_name(place: Place) {
+    let lake = place.lake().await;
     assert_eq!(count(&lake.session().await.unwrap(), "select 1").await, 1, "also a lake without tables can be asked");
     for (name, number) in
         [("bronze.events", 1), ("silver.events", 2), ("gold.activity", 3), ("ledger", 4), ("dead_letters", 5), ("other.x", 6)]
@@ -15,8 +21,9 @@ async fn a_session_has_every_table_under_its_name() {
         let mut table = lake.table(&TableSpec { name: name.to_owned(), ..spec() }).await.unwrap();
         table.append(vec![day_rows(number, 1)], Commit::default()).await.unwrap();
     }
-    std::fs::create_dir_all(folder.path().join("bronze/stray/_delta_log")).unwrap();
-    std::fs::create_dir_all(folder.path().join("empty")).unwrap();
+    std::fs::create_dir_all(place.files().join("bronze/stray/_delta_log")).unwrap();
+    std::fs::write(place.files().join("bronze/stray/_delta_log/left"), "x").unwrap();
+    std::fs::create_dir_all(place.files().join("empty")).unwrap();
     assert_eq!(lake.tables().await.unwrap().len(), 7);
     let session = lake.session().await.unwrap();
     for (name, number) in
@@ -28,10 +35,8 @@ async fn a_session_has_every_table_under_its_name() {
     assert_eq!(count(&session, joined).await, 7);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_stands_still_while_writers_go_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn a_session_stands_still_while_writers_go_on(place: Place) {
+    let lake = place.lake().await;
     let mut table = lake.table(&spec()).await.unwrap();
     table.append(vec![day_rows(0, 2)], Commit::default()).await.unwrap();
     let session = lake.session().await.unwrap();
@@ -44,10 +49,8 @@ async fn a_session_stands_still_while_writers_go_on() {
 }
 
 /// Statistics are bounds: no query may take them for values, or lose rows to them.
-#[tokio::test(flavor = "multi_thread")]
-async fn statistics_never_change_an_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn statistics_never_change_an_answer(place: Place) {
+    let lake = place.lake().await;
     let mut table = lake.table(&spec()).await.unwrap();
     for n in 0..6 {
         table.append(vec![rows(n * 50, &[MONDAY + n as i32; 50])], Commit::default()).await.unwrap();
@@ -71,10 +74,8 @@ async fn statistics_never_change_an_answer() {
     check(&lake.session().await.unwrap()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn results_have_plain_types() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn results_have_plain_types(place: Place) {
+    let lake = place.lake().await;
     let mut table = lake.table(&spec()).await.unwrap();
     table.append(vec![day_rows(0, 1)], Commit::default()).await.unwrap();
     let batches = query(&lake.session().await.unwrap(), "select *, 'x' as constant, upper(id) as shout from bronze.events").await;
@@ -84,11 +85,9 @@ async fn results_have_plain_types() {
     assert_eq!(types, expect);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_query_has_bounded_memory_and_spills() {
-    let folder = tempfile::tempdir().unwrap();
+async fn a_query_has_bounded_memory_and_spills(place: Place) {
     let options = Options { query_memory_bytes_max: 24 << 20, ..Options::default() };
-    let lake = Lake::open(folder.path().to_str().unwrap(), options).await.unwrap();
+    let lake = place.lake_with(options).await;
     let mut table = lake.table(&spec()).await.unwrap();
     let batches = (0..50).map(|n| day_rows(n * 10_000, 10_000)).collect();
     table.append(batches, Commit::default()).await.unwrap();
@@ -105,8 +104,8 @@ async fn a_query_has_bounded_memory_and_spills() {
 /// Any engine that reads Delta reads these tables; here the Delta library alone, without this crate.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_delta_library_reads_the_table() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+    let place = Place::folder();
+    let lake = place.lake().await;
     let mut table = lake.table(&spec()).await.unwrap();
     for n in 0..12 {
         table.append(vec![rows(n * 2, &[MONDAY, MONDAY + 1])], progress(&[("a", n + 1)])).await.unwrap();

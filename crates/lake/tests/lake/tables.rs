@@ -7,10 +7,18 @@ use lake::{Commit, ErrorKind, Lake, Options, TableSpec};
 
 use crate::common::*;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_is_read_to_the_byte() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+on_every_store! {
+    what_is_written_is_read_to_the_byte,
+    progress_is_committed_with_the_rows_and_alone,
+    versions_that_are_not_there_are_missing,
+    a_table_grows_and_old_files_read_as_null,
+    what_does_not_fit_is_refused_and_nothing_is_written,
+    partitions_are_replaced_as_a_whole,
+    partition_values_may_be_any_text,
+}
+
+async fn what_is_written_is_read_to_the_byte(place: Place) {
+    let lake = place.lake().await;
     let mut table = lake.table(&spec()).await.unwrap();
     assert_eq!((table.version(), table.name()), (0, "bronze.events"));
 
@@ -39,10 +47,8 @@ async fn what_is_written_is_read_to_the_byte() {
     assert_eq!(table.read(&files, Some(&["x"])).await.unwrap_err().kind(), ErrorKind::Schema);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn progress_is_committed_with_the_rows_and_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn progress_is_committed_with_the_rows_and_alone(place: Place) {
+    let lake = place.lake().await;
     let mut table = lake.table(&spec()).await.unwrap();
     assert_eq!(table.progress("a").await.unwrap(), None);
     table.append(vec![day_rows(0, 3)], progress(&[("a", 3), ("b", 1)])).await.unwrap();
@@ -62,19 +68,15 @@ async fn progress_is_committed_with_the_rows_and_alone() {
     assert!(lake.reader("bronze.nothing").await.unwrap().is_none());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn versions_that_are_not_there_are_missing() {
-    let folder = tempfile::tempdir().unwrap();
-    let table = local(&folder).await.table(&spec()).await.unwrap();
+async fn versions_that_are_not_there_are_missing(place: Place) {
+    let table = place.lake().await.table(&spec()).await.unwrap();
     assert!(table.added(0, 0).await.unwrap().is_empty());
     assert_eq!(table.added(0, 1).await.unwrap_err().kind(), ErrorKind::Missing);
     assert_eq!(table.infos(5, 7).await.unwrap_err().kind(), ErrorKind::Missing);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_grows_and_old_files_read_as_null() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn a_table_grows_and_old_files_read_as_null(place: Place) {
+    let lake = place.lake().await;
     let mut old = lake.table(&spec()).await.unwrap();
     old.append(vec![day_rows(0, 2)], Commit::default()).await.unwrap();
 
@@ -102,14 +104,12 @@ async fn a_table_grows_and_old_files_read_as_null() {
     assert_eq!(count(&session, "select count(*) from bronze.events where locale is null").await, 3);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_fit_is_refused_and_nothing_is_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn what_does_not_fit_is_refused_and_nothing_is_written(place: Place) {
+    let lake = place.lake().await;
     let mut table = lake.table(&spec()).await.unwrap();
     let wrong = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
     assert_eq!(table.append(vec![wrong], Commit::default()).await.unwrap_err().kind(), ErrorKind::Schema);
-    assert_eq!((table.version(), data_files(&lake).await.len()), (0, 0));
+    assert_eq!((table.version(), data_files(&place).len()), (0, 0));
 
     let check = async |spec: TableSpec| assert_eq!(lake.table(&spec).await.unwrap_err().kind(), ErrorKind::Schema);
     check(TableSpec::new("bronze.events", schema(), &[])).await;
@@ -120,10 +120,8 @@ async fn what_does_not_fit_is_refused_and_nothing_is_written() {
     assert_eq!(lake.tables().await.unwrap(), ["bronze.events"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn partitions_are_replaced_as_a_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn partitions_are_replaced_as_a_whole(place: Place) {
+    let lake = place.lake().await;
     let mut table = lake.table(&spec()).await.unwrap();
     table.append(vec![rows(0, &[MONDAY, MONDAY + 1])], Commit::default()).await.unwrap();
     table.append(vec![rows(2, &[MONDAY, MONDAY + 2])], Commit::default()).await.unwrap();
@@ -146,10 +144,8 @@ async fn partitions_are_replaced_as_a_whole() {
     assert_eq!(visible(&lake).await, [200]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn partition_values_may_be_any_text() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn partition_values_may_be_any_text(place: Place) {
+    let lake = place.lake().await;
     let schema = Arc::new(Schema::new(vec![Field::new("kind", DataType::Utf8, true), Field::new("n", DataType::Int64, false)]));
     let mut table = lake.table(&TableSpec::new("kinds", Arc::clone(&schema), &["kind"])).await.unwrap();
     let kinds = vec![Some("a b"), Some("../x/%41?#"), Some("ü=1"), None, Some("plain"), Some("__HIVE")];

@@ -2,10 +2,17 @@ use lake::{Commit, ErrorKind};
 
 use crate::common::*;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stale_writer_is_fenced_also_after_a_refresh() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+on_every_store! {
+    a_stale_writer_is_fenced_also_after_a_refresh,
+    progress_never_stands_still_or_goes_back,
+    writers_of_other_progress_go_on_together,
+    rivals_for_one_progress_never_double_a_row,
+    tables_are_made_once_by_many,
+    a_replacement_sees_what_others_added,
+}
+
+async fn a_stale_writer_is_fenced_also_after_a_refresh(place: Place) {
+    let lake = place.lake().await;
     let mut stale = lake.table(&spec()).await.unwrap();
     stale.append(vec![day_rows(0, 5)], progress(&[("a", 5)])).await.unwrap();
     let mut other = lake.table(&spec()).await.unwrap();
@@ -23,7 +30,7 @@ async fn a_stale_writer_is_fenced_also_after_a_refresh() {
         assert!(refused.to_string().contains("it was 5 when last asked for, it is 8, the commit would set 10"), "{refused}");
     }
     assert_eq!(visible(&lake).await, (0..8).collect::<Vec<_>>());
-    assert_eq!(data_files(&lake).await.len(), 2, "the refused writer left no file");
+    assert_eq!(data_files(&place).len(), 2, "the refused writer left no file");
 
     assert_eq!(stale.progress("a").await.unwrap(), Some(8));
     stale.append(vec![day_rows(8, 2)], progress(&[("a", 10)])).await.unwrap();
@@ -31,10 +38,8 @@ async fn a_stale_writer_is_fenced_also_after_a_refresh() {
     assert_eq!(stale.version(), 3);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn progress_never_stands_still_or_goes_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut table = local(&folder).await.table(&spec()).await.unwrap();
+async fn progress_never_stands_still_or_goes_back(place: Place) {
+    let mut table = place.lake().await.table(&spec()).await.unwrap();
     table.append(vec![day_rows(0, 5)], progress(&[("a", 5)])).await.unwrap();
     for version in [5, 4] {
         let refused = table.append(vec![day_rows(0, 5)], progress(&[("b", 1), ("a", version)])).await.unwrap_err();
@@ -43,10 +48,8 @@ async fn progress_never_stands_still_or_goes_back() {
     assert_eq!(table.version(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn writers_of_other_progress_go_on_together() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn writers_of_other_progress_go_on_together(place: Place) {
+    let lake = place.lake().await;
     lake.table(&spec()).await.unwrap();
     let writers = (0..4i64).map(|writer| {
         let lake = lake.clone();
@@ -75,10 +78,8 @@ async fn writers_of_other_progress_go_on_together() {
 }
 
 /// The heart of law 2: however many workers believe that a partition is theirs, its rows are there once.
-#[tokio::test(flavor = "multi_thread")]
-async fn rivals_for_one_progress_never_double_a_row() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn rivals_for_one_progress_never_double_a_row(place: Place) {
+    let lake = place.lake().await;
     lake.table(&spec()).await.unwrap();
     const END: i64 = 60;
     let all_asked = std::sync::Arc::new(tokio::sync::Barrier::new(3));
@@ -110,10 +111,8 @@ async fn rivals_for_one_progress_never_double_a_row() {
     assert!(fenced.iter().sum::<i32>() >= 2, "the rivals never met");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tables_are_made_once_by_many() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn tables_are_made_once_by_many(place: Place) {
+    let lake = place.lake().await;
     let makers = (0..6).map(|n| {
         let lake = lake.clone();
         tokio::spawn(async move {
@@ -127,10 +126,8 @@ async fn tables_are_made_once_by_many() {
     assert_eq!(visible(&lake).await, (0..6).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replacement_sees_what_others_added() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = local(&folder).await;
+async fn a_replacement_sees_what_others_added(place: Place) {
+    let lake = place.lake().await;
     let mut gold = lake.table(&spec()).await.unwrap();
     gold.append(vec![rows(0, &[MONDAY, MONDAY + 1])], Commit::default()).await.unwrap();
     let mut other = lake.table(&spec()).await.unwrap();
