@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 const STAMP: &str = "made-from.txt";
 
 /// Makes a folder anew unless it was made from the same inputs before. A folder that was left half made has no stamp, and is made anew.
-fn made_once(folder: &Path, from: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn made_once(folder: &Path, from: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
     let stamp = folder.join(STAMP);
     if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == from) {
         return Ok(());
@@ -26,7 +26,7 @@ fn made_once(folder: &Path, from: &str, make: impl FnOnce() -> Result<()>) -> Re
 }
 
 /// The major and minor number in such a text as `v20.11.1` or `3.11.7`.
-fn version(text: &str) -> Option<(u32, u32)> {
+pub(crate) fn version(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.trim().trim_start_matches('v').split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

@@ -6,8 +6,11 @@ mod clients;
 mod lint;
 mod place;
 mod rust;
+mod servers;
 mod step;
+mod up;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -15,7 +18,7 @@ use anyhow::{Result, bail};
 use crate::place::Place;
 
 const USAGE: &str = "\
-Checks the repository.
+Checks the repository, and runs what is in it.
 
 Usage: cargo xtask <COMMAND>
 
@@ -24,17 +27,20 @@ Commands:
   test rust      the tests of all crates
   test python    the Python clients and the converters in examples/, against the product
   test node      the Node clients, against the product
+  up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
   check          lint, then test
   help           this text";
 
 /// What was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Command {
     Help,
     Lint,
     Test(Suite),
     Check,
+    /// With the folder for its data, where one is given.
+    Up(Option<PathBuf>),
 }
 
 /// Which tests.
@@ -52,6 +58,8 @@ impl Command {
             [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help,
             ["lint"] => Self::Lint,
             ["check"] => Self::Check,
+            ["up"] => Self::Up(None),
+            ["up", "--data", folder] => Self::Up(Some(PathBuf::from(folder))),
             ["test"] => Self::Test(Suite::All),
             ["test", "rust"] => Self::Test(Suite::Rust),
             ["test", "python"] => Self::Test(Suite::Python),
@@ -65,6 +73,7 @@ impl Command {
             Self::Help => eprintln!("{USAGE}"),
             Self::Lint => lint::run_all(place)?,
             Self::Test(suite) => test(place, suite)?,
+            Self::Up(folder) => up::run(place, folder)?,
             Self::Check => {
                 lint::run_all(place)?;
                 test(place, Suite::All)?;
@@ -77,14 +86,18 @@ impl Command {
 fn test(place: &Place, suite: Suite) -> Result<()> {
     let includes = |part| suite == Suite::All || suite == part;
     // What would fail for want of an interpreter fails before half an hour of compiling.
+    let tools = (includes(Suite::Rust) || includes(Suite::Python)).then(servers::find).transpose()?;
     let python = includes(Suite::Python).then(clients::python::find).transpose()?;
     let node = includes(Suite::Node).then(clients::node::find).transpose()?;
+    let servers = tools.map(|tools| servers::install(place, &tools)).transpose()?;
     rust::build_product(place)?;
-    if includes(Suite::Rust) {
-        rust::test(place)?;
-    }
-    if let Some(python) = python {
-        clients::python::test(place, &python)?;
+    if let Some(servers) = &servers {
+        if includes(Suite::Rust) {
+            rust::test(place, servers)?;
+        }
+        if let Some(python) = python {
+            clients::python::test(place, &python, servers)?;
+        }
     }
     if node.is_some() {
         clients::node::test(place)?;
@@ -126,6 +139,9 @@ mod tests {
         check("test rust", Some(Command::Test(Suite::Rust)));
         check("test python", Some(Command::Test(Suite::Python)));
         check("test node", Some(Command::Test(Suite::Node)));
+        check("up", Some(Command::Up(None)));
+        check("up --data x", Some(Command::Up(Some(PathBuf::from("x")))));
+        check("up --data", None);
         check("test java", None);
         check("lint rust", None);
     }

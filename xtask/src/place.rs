@@ -35,7 +35,22 @@ impl Place {
 
     /// What the tests of the clients need, made once and kept from run to run: below the target folder, never in the clone.
     pub(crate) fn clients(&self) -> PathBuf {
-        self.release.parent().unwrap_or(&self.release).join("clients")
+        self.kept().join("clients")
+    }
+
+    /// The servers that the tests run against, kept in the same way.
+    pub(crate) fn servers(&self) -> PathBuf {
+        self.kept().join("servers")
+    }
+
+    /// What `up` keeps, unless it is told where.
+    pub(crate) fn up(&self) -> PathBuf {
+        self.kept().join("up")
+    }
+
+    /// The target folder, beside what cargo puts there.
+    fn kept(&self) -> &Path {
+        self.release.parent().unwrap_or(&self.release)
     }
 }
 

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::place::{Place, cargo};
+use crate::servers::Installed;
 use crate::step::{run, step};
 
 /// Builds what `cargo run --release` runs.
@@ -19,7 +20,7 @@ pub(crate) fn build_product(place: &Place) -> Result<()> {
 /// # Errors
 ///
 /// When a test fails.
-pub(crate) fn test(place: &Place) -> Result<()> {
+pub(crate) fn test(place: &Place, servers: &Installed) -> Result<()> {
     step("build the tests", || run(cargo(place).args(["test", "--release", "--workspace", "--no-run"])))?;
-    step("Rust tests", || run(cargo(place).args(["test", "--release", "--workspace"])))
+    step("Rust tests", || run(cargo(place).args(["test", "--release", "--workspace", "--no-fail-fast"]).envs(servers.variables())))
 }

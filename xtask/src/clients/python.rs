@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{made_once, version};
 use crate::place::Place;
+use crate::servers::Installed;
 use crate::step::{output, run, step};
 
 /// The oldest Python that the pinned packages run on.
@@ -41,7 +42,7 @@ pub(crate) fn find() -> Result<Python> {
 /// # Errors
 ///
 /// When the packages cannot be had or a test fails.
-pub(crate) fn test(place: &Place, python: &Python) -> Result<()> {
+pub(crate) fn test(place: &Place, python: &Python, servers: &Installed) -> Result<()> {
     let tests = place.root().join("tests/clients/python");
     let (mut main, mut old) = (PathBuf::new(), PathBuf::new());
     step("Python environments", || {
@@ -55,6 +56,7 @@ pub(crate) fn test(place: &Place, python: &Python) -> Result<()> {
         pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(tests.join("pytest.ini")).arg(&tests);
         pytest.arg(place.root().join("examples")).current_dir(place.root());
         pytest.env("TIDEGATE_BIN", place.product()).env("PYTHON_OF_ANALYTICS_PYTHON", &old).env("PYTHONDONTWRITEBYTECODE", "1");
+        pytest.envs(servers.variables());
         run(&mut pytest)
     })
 }

@@ -9,7 +9,7 @@ use crate::step::output;
 const ABSENCES: [(&str, &[&str]); 7] = [
     ("contract", &["arrow", "tokio", "axum", "reqwest", "object_store", "rand", "metrics", "tracing"]),
     ("medallion", &["tokio", "object_store", "deltalake", "datafusion", "axum", "reqwest", "rand", "lake", "journal", "ingest"]),
-    ("journal", &["contract", "arrow", "lake", "ingest", "axum", "serde_json"]),
+    ("journal", &["contract", "arrow", "lake", "ingest", "axum"]),
     ("dedup", &["arrow", "tokio", "lake", "journal", "ingest", "axum"]),
     ("ingest", &["arrow", "deltalake", "datafusion", "lake", "medallion", "dedup", "pipeline"]),
     ("lake", &["axum", "contract", "journal", "ingest", "medallion", "dedup"]),

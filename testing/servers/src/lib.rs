@@ -1,0 +1,37 @@
+//! Real servers on loopback: Apache Kafka, an S3 gateway, and a proxy that spoils connections on request.
+//!
+//! Tests run against these, so that what is promised of Kafka and S3 is promised of the real ones; `cargo xtask up` runs the product on them. The servers
+//! are installed by `cargo xtask test`, never by this crate, and live as long as the value that stands for them: also where a test is killed.
+
+mod guard;
+mod kafka;
+mod port;
+mod process;
+mod proxy;
+mod s3;
+mod secure;
+
+pub use guard::Guard;
+pub use kafka::{JARS_VARIABLE, Kafka, KafkaOptions};
+pub use port::free as free_port;
+pub use proxy::{Fault, Proxy};
+pub use s3::{PROGRAM_VARIABLE, S3, S3Options};
+pub use secure::Secure;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+/// A path that `cargo xtask test` puts into the environment.
+fn installed(variable: &str, what: &str) -> Result<PathBuf> {
+    match std::env::var_os(variable) {
+        Some(path) => {
+            let path = PathBuf::from(path);
+            if !path.exists() {
+                bail!("{variable} names {}, which is not there; run `cargo xtask test rust`, which installs {what}", path.display());
+            }
+            Ok(path)
+        }
+        None => bail!("this needs {what}: run `cargo xtask test rust`, which installs it, or set {variable} to where it is"),
+    }
+}
