@@ -1,6 +1,6 @@
 //! The books: what was received, what became of it, and whether the tables agree.
 //!
-//! Everything is read from the lake alone, at versions that belong together: Silver's first, then Bronze as far as Silver has decided about it. Three things
+//! Everything is read from the lake alone, at versions that belong together: Silver's first, then Bronze, of which [`Frontier`] tells what Silver has decided about. Three things
 //! are held against each other, by source and by the hour of receipt, as counts and as digests of the identities: the rows that are there, what the commits
 //! say they added, and the law that every row of Bronze is a row of Silver, a duplicate or a dead letter.
 
@@ -14,11 +14,13 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::tables;
 
+mod frontier;
 mod names;
 mod positions;
 mod rows;
 mod said;
 
+use frontier::Frontier;
 use said::Said;
 
 /// Findings that are told at most; there may be one for each source and hour.
@@ -31,7 +33,7 @@ pub struct Books {
     pub balanced: bool,
     /// The version of Silver they were made at.
     pub silver_version: i64,
-    /// The version of Bronze that Silver had come to.
+    /// The version of Bronze up to which Silver had decided about everything.
     pub bronze_version: i64,
     /// All sources together.
     pub total: Line,
@@ -87,12 +89,16 @@ pub struct Finding {
 /// [`Error::NoTable`] when the lake has none; else of the kind that the lake says.
 pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     let mut silver = open(lake, tables::SILVER).await?;
-    let bronze_version = silver.progress(&tables::progress_in(tables::BRONZE)).await?.unwrap_or(-1);
+    let mut frontier = Frontier::of(&mut silver).await?;
     let mut exposures = open(lake, tables::EXPOSURES).await?;
     let mut dead_letters = open(lake, tables::DEAD_LETTERS).await?;
     let mut bronze = open(lake, tables::BRONZE).await?;
 
-    let said = Said::read(lake, &[&bronze, &silver, &dead_letters], bronze_version).await?;
+    frontier.look_beyond(&bronze).await?;
+
+    let bronze_version = frontier.whole();
+    let mut said = Said::read(lake, &[&bronze, &silver, &dead_letters], bronze_version).await?;
+    said.decided.merge(&rows::decided_beyond(&bronze, &frontier, ACCEPTED).await?);
     let mut there = rows::count(&mut bronze, None, ACCEPTED).await?;
     there.merge(&rows::count(&mut silver, None, SILVER).await?);
     there.merge(&rows::count(&mut dead_letters, rows::REFUSED, REFUSED).await?);
@@ -101,9 +107,9 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     let exposures_in_events = rows::count(&mut silver, rows::EXPOSURES, EXPOSURE).await?;
     // A step that was interrupted leaves its dead letters and exposures before Silver says that it is done; the next start repeats it.
     let mut expected = said.all.clone();
-    expected.merge(&rows::undecided(&dead_letters, bronze_version, DEAD_LETTER).await?);
+    expected.merge(&rows::undecided(&dead_letters, &frontier, DEAD_LETTER).await?);
     let mut expected_exposures = exposures_in_events;
-    expected_exposures.merge(&rows::undecided(&exposures, bronze_version, EXPOSURE).await?);
+    expected_exposures.merge(&rows::undecided(&exposures, &frontier, EXPOSURE).await?);
 
     let mut findings = Vec::new();
     let mut check = |what: &str, expected: &Counts, expected_as: &[&str], found: &Counts, found_as: &[&str]| {
@@ -188,11 +194,6 @@ fn lines(said: &Said, there: &Counts) -> BTreeMap<String, Line> {
 }
 
 impl Books {
-    /// Whether they balance.
-    pub fn balanced(&self) -> bool {
-        self.balanced
-    }
-
     /// The lines to show: each source's, then all together if there are several.
     pub fn lines(&self) -> Vec<(String, Line)> {
         let mut lines: Vec<_> = self.sources.iter().map(|(source, line)| (source.clone(), line.clone())).collect();

@@ -2,14 +2,17 @@
 //!
 //! One step takes a range of the journal. What was refused in it goes to the dead letters first, then the rest to Bronze; each table has its own progress in the
 //! journal, moved in the commit of its rows. A crash in between leaves the dead letters ahead, and what they have already is left out when the range is read again.
+//!
+//! Several processes may each read some of the partitions. Whoever reads one that another process has read meanwhile is refused by the commit, and takes its
+//! place from the tables anew. So is everyone with an old generation of the journal, once the lake has records of a newer one: positions in Bronze only grow.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use contract::{Position, Timestamp};
-use journal::{Journal, Offsets, ReadLimit, Stored};
-use lake::{Commit, Lake, Table};
+use journal::{Journal, Offsets, ReadLimit, Share, Stored};
+use lake::{Commit, Table};
 use medallion::bronze::{self, Arrival, Unreadable};
 use medallion::dead_letters;
 use medallion::ledger::{self, Counts};
@@ -17,10 +20,10 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
-use crate::config::Config;
 use crate::error::Error;
-use crate::stage::{Stage, Step, compute};
+use crate::stage::{Stage, Step, Surroundings, compute};
 use crate::status::Status;
+use crate::work::Work;
 use crate::{metrics, tables};
 
 /// How often the journal is told what it may let go of. It frees whole files, so more often gains nothing.
@@ -36,6 +39,9 @@ pub(crate) struct Bronze {
     bronze: Table,
     dead_letters: Table,
     limit: ReadLimit,
+    work: Work,
+    /// The partitions it has taken its places in.
+    has: Share,
     /// From which offset on Bronze, by partition, has still to read.
     next: Offsets,
     /// The same for the dead letters, which may be ahead.
@@ -50,21 +56,22 @@ pub(crate) struct Bronze {
 impl Bronze {
     pub(crate) async fn open(
         journal: Arc<dyn Journal>,
-        lake: &Lake,
-        config: &Config,
-        status: Status,
+        surroundings: &Surroundings<'_>,
         stop: watch::Receiver<bool>,
         committed: watch::Sender<i64>,
     ) -> Result<Self, Error> {
+        let Surroundings { lake, config, status, work } = surroundings.clone();
         let mut stage = Self {
             journal,
             bronze: lake.table(&tables::bronze()).await?,
             dead_letters: lake.table(&tables::dead_letters()).await?,
             limit: ReadLimit { records_max: config.batch_records_max, bytes_max: config.batch_bytes_max },
+            work: work.clone(),
+            has: Share::default(),
             next: Offsets::new(),
             next_refused: Offsets::new(),
             trimmed: Instant::now(),
-            status,
+            status: status.clone(),
             stop,
             committed,
         };
@@ -74,10 +81,23 @@ impl Bronze {
 
     async fn take_position(&mut self) -> Result<(), Error> {
         let generation = self.journal.generation();
-        let (start, end) = (self.journal.start().await?, self.journal.end().await?);
-        for partition in 0..self.journal.partitions() {
+        for table in [&mut self.bronze, &mut self.dead_letters] {
+            let newest = table.progress(tables::GENERATION).await?;
+            if let Some(newest) = newest.and_then(|newest| u32::try_from(newest).ok()).filter(|newest| *newest > generation) {
+                return Err(Error::Overtaken { newest, generation });
+            }
+        }
+        let has = self.work.partitions();
+        let (mut own, mut refused) = (Offsets::new(), Offsets::new());
+        for partition in has.iter().copied() {
             let progress = tables::progress_in_journal(generation, partition);
             let next = offset(self.bronze.progress(&progress).await?);
+            own.insert(partition, next);
+            refused.insert(partition, offset(self.dead_letters.progress(&progress).await?).max(next));
+        }
+        // After the tables were asked: another process may move them on, but none beyond what the journal has by now.
+        let (start, end) = (self.journal.start().await?, self.journal.end().await?);
+        for (partition, next) in own.iter().map(|(partition, next)| (*partition, *next)) {
             let start = start.get(&partition).copied().unwrap_or_default();
             let end = end.get(&partition).copied().unwrap_or_default();
             if next < start {
@@ -86,11 +106,20 @@ impl Bronze {
             if next > end {
                 return Err(Error::Foreign { partition, end, progress: next });
             }
-            self.next.insert(partition, next);
-            let refused = offset(self.dead_letters.progress(&progress).await?);
-            self.next_refused.insert(partition, refused.max(next));
         }
+        (self.next, self.next_refused, self.has) = (own, refused, has);
         Ok(())
+    }
+
+    /// That the lake is in this generation: as progress where it has not been, else as a condition of the commit.
+    async fn in_generation(table: &mut Table, generation: u32, commit: Commit) -> Result<Commit, Error> {
+        let mut commit = commit;
+        if table.progress(tables::GENERATION).await? == Some(generation.into()) {
+            commit.guards.push(tables::GENERATION.to_owned());
+        } else {
+            commit.progress.push((tables::GENERATION.to_owned(), generation.into()));
+        }
+        Ok(commit)
     }
 
     /// The ranges of the journal that these records are, by partition: from, and one past the last.
@@ -113,7 +142,7 @@ impl Bronze {
         let (bytes, refused_from) = (bytes_of(&records), self.next_refused.clone());
         let rows = compute(Self::NAME, move || Rows::of(generation, records, &refused_from)).await?;
 
-        let journal = journal_of(generation, &ranges);
+        let journal = journal_of(generation, self.journal.partitions(), &ranges);
         if rows.dead_letters.iter().any(|batch| batch.num_rows() > 0) {
             let info = info("gate", &rows.refused);
             // Only what moves may be named: the dead letters may have a part of these ranges already.
@@ -122,7 +151,9 @@ impl Bronze {
                 self.next_refused.get(&partition).is_none_or(|next| version(*next) < *until)
             };
             let moved = progress.iter().filter(|moved| ahead(moved)).cloned().collect();
-            let committed = self.dead_letters.append(rows.dead_letters, Commit { progress: moved, info }).await?;
+            let commit = Commit { progress: moved, info, ..Commit::default() };
+            let commit = Self::in_generation(&mut self.dead_letters, generation, commit).await?;
+            let committed = self.dead_letters.append(rows.dead_letters, commit).await?;
             for (partition, (_, until)) in &ranges {
                 let next = self.next_refused.entry(*partition).or_default();
                 *next = (*next).max(*until);
@@ -133,7 +164,9 @@ impl Bronze {
         let mut info = info("bronze", &rows.accepted);
         info.insert("journal".to_owned(), journal);
         info.insert(BYTES.to_owned(), bytes.into());
-        let committed = self.bronze.append(vec![rows.bronze], Commit { progress, info }).await?;
+        let commit = Commit { progress, info, ..Commit::default() };
+        let commit = Self::in_generation(&mut self.bronze, generation, commit).await?;
+        let committed = self.bronze.append(vec![rows.bronze], commit).await?;
         for (partition, (_, until)) in ranges {
             self.next.insert(partition, until);
             let refused = self.next_refused.entry(partition).or_default();
@@ -150,8 +183,9 @@ impl Bronze {
 
     async fn note_lag(&self) -> Result<u64, Error> {
         let end = self.journal.end().await?;
-        let behind = |(partition, end): (u32, u64)| end.saturating_sub(self.next.get(&partition).copied().unwrap_or_default());
-        let lag = end.into_iter().map(behind).sum();
+        // What others have is in their figures.
+        let behind = |(partition, next): (&u32, &u64)| end.get(partition).copied().unwrap_or_default().saturating_sub(*next);
+        let lag = self.next.iter().map(behind).sum();
         metrics::lag(lag);
         self.status.update(|progress| progress.lag_records = lag);
         Ok(lag)
@@ -170,6 +204,9 @@ impl Stage for Bronze {
     const NAME: &'static str = "bronze";
 
     async fn step(&mut self) -> Result<Step, Error> {
+        if self.work.partitions() != self.has {
+            self.recover().await?;
+        }
         let records = self.journal.read(&self.next, self.limit).await?;
         if records.is_empty() {
             return Ok(Step::Idle);
@@ -190,6 +227,7 @@ impl Stage for Bronze {
     async fn wait(&mut self) -> bool {
         tokio::select! {
             () = self.journal.wait(&self.next) => true,
+            () = self.work.changes() => true,
             _ = self.stop.wait_for(|stop| *stop) => false,
         }
     }
@@ -246,10 +284,32 @@ fn info(stage: &str, counts: &Counts) -> Map<String, Value> {
     Map::from_iter([("stage".to_owned(), stage.into()), ("counts".to_owned(), counts.to_json())])
 }
 
-fn journal_of(generation: u32, ranges: &BTreeMap<u32, (u64, u64)>) -> Value {
+/// What a commit of Bronze says about the journal: its generation, how many partitions that has, and the offsets that were taken, by partition: from,
+/// and one past the last.
+fn journal_of(generation: u32, partitions: u32, ranges: &BTreeMap<u32, (u64, u64)>) -> Value {
     let ranges: Map<String, Value> =
         ranges.iter().map(|(partition, (from, until))| (partition.to_string(), json!([from, until]))).collect();
-    json!({ "generation": generation, "ranges": ranges })
+    json!({ "generation": generation, "partitions": partitions, "ranges": ranges })
+}
+
+/// What a commit of Bronze took from the journal, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) generation: u32,
+    pub(crate) partitions: u32,
+    /// The first offset it took, by partition.
+    pub(crate) from: BTreeMap<u32, u64>,
+}
+
+impl Taken {
+    /// Reads it off the commit's information; `None` where that is not ours.
+    pub(crate) fn read(info: &Map<String, Value>) -> Option<Self> {
+        let journal = info.get("journal")?;
+        let number = |name: &str| journal.get(name)?.as_u64().and_then(|number| u32::try_from(number).ok());
+        let ranges = journal.get("ranges")?.as_object()?;
+        let from = ranges.iter().map(|(partition, range)| Some((partition.parse().ok()?, range.get(0)?.as_u64()?)));
+        Some(Self { generation: number("generation")?, partitions: number("partitions")?, from: from.collect::<Option<_>>()? })
+    }
 }
 
 fn bytes_of(records: &[Stored]) -> u64 {
@@ -262,4 +322,18 @@ fn offset(progress: Option<i64>) -> u64 {
 
 fn version(offset: u64) -> i64 {
     i64::try_from(offset).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_says_what_it_took_and_is_read_again() {
+        let ranges = BTreeMap::from([(0, (5, 9)), (3, (0, 1))]);
+        let info = Map::from_iter([("journal".to_owned(), journal_of(2, 4, &ranges))]);
+        let expect = Taken { generation: 2, partitions: 4, from: BTreeMap::from([(0, 5), (3, 0)]) };
+        assert_eq!(Taken::read(&info), Some(expect));
+        assert_eq!(Taken::read(&Map::new()), None);
+    }
 }

@@ -72,6 +72,16 @@ pub enum Error {
         /// Where Bronze stands.
         progress: u64,
     },
+    /// The lake has records of a newer generation of the journal.
+    #[error(
+        "the lake has taken records of the journal's generation {newest}, this journal is generation {generation}: what is left in it would come out of order;          bring it over with `tidegate journal copy`, or set the generation of the journal that is in use now"
+    )]
+    Overtaken {
+        /// The newest that the lake has records of.
+        newest: u32,
+        /// This journal's.
+        generation: u32,
+    },
     /// The lake has no such table yet.
     #[error(
         "the lake at {location} has no table {table}: nothing has been written to it yet, or this is another folder; start `tidegate serve` on it first"
@@ -110,7 +120,7 @@ impl Error {
                 dedup::ErrorKind::Locked | dedup::ErrorKind::Corrupt => ErrorKind::Fatal,
             },
             Self::Query { .. } => ErrorKind::Retry,
-            Self::Setting(_) | Self::NoTable { .. } => ErrorKind::Setting,
+            Self::Setting(_) | Self::NoTable { .. } | Self::Overtaken { .. } => ErrorKind::Setting,
             Self::Medallion(_) | Self::Info { .. } | Self::Gap { .. } | Self::Foreign { .. } | Self::Panicked(_) => ErrorKind::Fatal,
         }
     }

@@ -5,6 +5,7 @@
 //! corrects every aggregate it touches, and doing it twice changes nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::DataType;
@@ -15,8 +16,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::stage::{Stage, Step};
+use crate::stage::{Stage, Step, Surroundings};
 use crate::status::Status;
+use crate::work::Work;
 use crate::{metrics, tables};
 
 /// Partitions that one query computes; more are done one lot after the other.
@@ -27,6 +29,11 @@ const PARTITIONS_MAX: usize = 31;
 pub(crate) struct Gold {
     lake: Lake,
     models: Vec<Fed>,
+    work: Work,
+    /// Whether it led when it last looked: another process may have moved the tables since.
+    led: bool,
+    /// How often Silver is looked at, where other processes write it too.
+    look_every: Duration,
     status: Status,
     committed: watch::Receiver<i64>,
 }
@@ -41,14 +48,16 @@ struct Fed {
 }
 
 impl Gold {
-    pub(crate) async fn open(lake: &Lake, status: Status, committed: watch::Receiver<i64>) -> Result<Self, Error> {
+    pub(crate) async fn open(surroundings: &Surroundings<'_>, committed: watch::Receiver<i64>) -> Result<Self, Error> {
+        let Surroundings { lake, config, status, work } = surroundings.clone();
         let mut models = Vec::new();
         for model in gold::models() {
             let input = if model.reads == tables::EXPOSURES { tables::exposures() } else { tables::silver() };
             let table = lake.table(&tables::gold(model)).await?;
             models.push(Fed { model, table, input: lake.table(&input).await?, through: -1 });
         }
-        let mut stage = Self { lake: lake.clone(), models, status, committed };
+        let (look_every, status) = (config.gold_interval, status.clone());
+        let mut stage = Self { lake: lake.clone(), models, work: work.clone(), led: true, look_every, status, committed };
         stage.take_position().await?;
         Ok(stage)
     }
@@ -65,6 +74,14 @@ impl Stage for Gold {
     const NAME: &'static str = "gold";
 
     async fn step(&mut self) -> Result<Step, Error> {
+        let leads = self.work.leads();
+        if leads && !self.led {
+            self.recover().await?;
+        }
+        self.led = leads;
+        if !leads {
+            return Ok(Step::Idle);
+        }
         let mut outcome = Step::Idle;
         for fed in &mut self.models {
             if fed.refresh(&self.lake).await? {
@@ -84,7 +101,11 @@ impl Stage for Gold {
     }
 
     async fn wait(&mut self) -> bool {
-        self.committed.changed().await.is_ok()
+        tokio::select! {
+            changed = self.committed.changed() => changed.is_ok(),
+            () = self.work.changes() => true,
+            () = tokio::time::sleep(self.look_every), if self.work.is_shared() => true,
+        }
     }
 }
 
@@ -109,7 +130,7 @@ impl Fed {
             // The last lot's commit tells that the version is reached: a crash before it computes some partitions again, to the same rows.
             let progress = if number == last { vec![(tables::progress_in(self.model.reads), newest)] } else { Vec::new() };
             let info = Map::from_iter([("stage".to_owned(), Value::from("gold")), ("input_version".to_owned(), newest.into())]);
-            self.table.replace(self.model.partition_by, lot, rows, Commit { progress, info }).await?;
+            self.table.replace(self.model.partition_by, lot, rows, Commit { progress, info, ..Commit::default() }).await?;
         }
         self.through = newest;
         metrics::gold(self.model.name, began.elapsed());

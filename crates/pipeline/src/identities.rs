@@ -59,8 +59,16 @@ impl Identities {
         self.with(move |index| index.probe(&keys())).await
     }
 
-    /// Takes in what a version of Silver added.
-    pub(crate) async fn insert(&mut self, version: i64, winners: Vec<Winner>) -> Result<(), Error> {
+    /// Takes in what a version of Silver added, after what others added since the index was last asked.
+    pub(crate) async fn insert(&mut self, silver: &Table, version: i64, winners: Vec<Winner>) -> Result<(), Error> {
+        let applied = self.applied();
+        if applied < version - 1
+            && let Err(error) = self.read_new(silver, applied, version - 1).await
+        {
+            // It lags behind now, and catches up, this version included, before it is asked again.
+            tracing::debug!(%error, "the index of identities could not take in what others added to Silver");
+            return Ok(());
+        }
         let entry =
             |winner: &Winner| Entry { digest: winner.digest, shard: shard_of(&winner.event_id, &winner.digest), content: winner.content };
         self.with(move |index| index.insert(version, &winners.iter().map(entry).collect::<Vec<_>>())).await
@@ -72,9 +80,9 @@ impl Identities {
     }
 
     async fn catch_up(&mut self, silver: &Table) -> Result<(), Error> {
-        let applied = self.index.as_ref().and_then(|index| index.lock().unwrap_or_else(PoisonError::into_inner).applied()).unwrap_or(-1);
+        let applied = self.applied();
         if self.index.is_some() && applied <= silver.version() {
-            match self.read_new(silver, applied).await {
+            match self.read_new(silver, applied, silver.version()).await {
                 Ok(()) => return Ok(()),
                 Err(Error::Lake(error)) if error.kind() == lake::ErrorKind::Missing => {
                     tracing::warn!(%error, "Silver no longer says version by version what the index lacks");
@@ -88,10 +96,16 @@ impl Identities {
         self.rebuild(silver).await
     }
 
-    async fn read_new(&mut self, silver: &Table, applied: i64) -> Result<(), Error> {
+    /// The version of Silver that the index has come to; -1 where there is none.
+    fn applied(&self) -> i64 {
+        self.index.as_ref().and_then(|index| index.lock().unwrap_or_else(PoisonError::into_inner).applied()).unwrap_or(-1)
+    }
+
+    /// Takes in what Silver's versions after `applied`, up to `newest`, added.
+    async fn read_new(&mut self, silver: &Table, applied: i64, newest: i64) -> Result<(), Error> {
         let mut from = applied;
-        while from < silver.version() {
-            let through = silver.version().min(from + VERSIONS_MAX);
+        while from < newest {
+            let through = newest.min(from + VERSIONS_MAX);
             let files = silver.added(from, through).await?;
             let mut entries = Vec::new();
             for batch in silver.read(&files, Some(&COLUMNS)).await? {

@@ -3,14 +3,17 @@
 //! The counts stand in the commits themselves, written together with the rows they count. This stage copies them into a table, once each, and the log of
 //! a table is kept until that is done.
 
-use lake::{Commit, Lake, Table};
+use std::time::Duration;
+
+use lake::{Commit, Table};
 use medallion::ledger::{self, Committed, Counts};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::error::Error;
-use crate::stage::{Stage, Step};
+use crate::stage::{Stage, Step, Surroundings};
 use crate::tables;
+use crate::work::Work;
 
 /// The tables whose commits count.
 pub(crate) const COUNTED: [&str; 3] = [tables::BRONZE, tables::SILVER, tables::DEAD_LETTERS];
@@ -22,6 +25,11 @@ const VERSIONS_MAX: i64 = 1_000;
 pub(crate) struct Ledger {
     ledger: Table,
     counted: Vec<Source>,
+    work: Work,
+    /// Whether it led when it last looked: another process may have moved the tables since.
+    led: bool,
+    /// How often the tables are looked at, where other processes write them too.
+    look_every: Duration,
     committed: watch::Receiver<i64>,
 }
 
@@ -33,12 +41,14 @@ struct Source {
 }
 
 impl Ledger {
-    pub(crate) async fn open(lake: &Lake, committed: watch::Receiver<i64>) -> Result<Self, Error> {
+    pub(crate) async fn open(surroundings: &Surroundings<'_>, committed: watch::Receiver<i64>) -> Result<Self, Error> {
+        let Surroundings { lake, config, work, .. } = surroundings.clone();
         let mut counted = Vec::new();
         for spec in [tables::bronze(), tables::silver(), tables::dead_letters()] {
             counted.push(Source { table: lake.table(&spec).await?, through: -1 });
         }
-        let mut stage = Self { ledger: lake.table(&tables::ledger()).await?, counted, committed };
+        let ledger = lake.table(&tables::ledger()).await?;
+        let mut stage = Self { ledger, counted, work: work.clone(), led: true, look_every: config.ledger_interval, committed };
         stage.take_position().await?;
         Ok(stage)
     }
@@ -55,6 +65,14 @@ impl Stage for Ledger {
     const NAME: &'static str = "ledger";
 
     async fn step(&mut self) -> Result<Step, Error> {
+        let leads = self.work.leads();
+        if leads && !self.led {
+            self.recover().await?;
+        }
+        self.led = leads;
+        if !leads {
+            return Ok(Step::Idle);
+        }
         let mut outcome = Step::Idle;
         for source in &mut self.counted {
             let newest = source.table.refresh().await?;
@@ -67,7 +85,7 @@ impl Stage for Ledger {
                 let progress = vec![(tables::progress_in(source.table.name()), through)];
                 let info = Map::from_iter([("stage".to_owned(), Value::from("ledger"))]);
                 let rows = posted.iter().map(|posted| posted.of(source.table.name())).collect::<Vec<_>>();
-                self.ledger.append(vec![ledger::batch(&rows)?], Commit { progress, info }).await?;
+                self.ledger.append(vec![ledger::batch(&rows)?], Commit { progress, info, ..Commit::default() }).await?;
                 outcome = Step::Moved;
             }
             source.through = through;
@@ -84,7 +102,11 @@ impl Stage for Ledger {
     }
 
     async fn wait(&mut self) -> bool {
-        self.committed.changed().await.is_ok()
+        tokio::select! {
+            changed = self.committed.changed() => changed.is_ok(),
+            () = self.work.changes() => true,
+            () = tokio::time::sleep(self.look_every), if self.work.is_shared() => true,
+        }
     }
 }
 

@@ -12,15 +12,18 @@ mod gold;
 mod identities;
 mod ledger;
 pub mod metrics;
+mod reached;
 mod run;
 mod silver;
 mod stage;
 mod status;
 pub mod tables;
 mod upkeep;
+mod work;
 
 pub use audit::{Books, Finding, Line, audit};
 pub use config::Config;
 pub use error::{Error, ErrorKind};
+pub use reached::reached;
 pub use run::Pipeline;
 pub use status::{Progress, Status};

@@ -16,9 +16,10 @@ use crate::gold::Gold;
 use crate::identities::Identities;
 use crate::ledger::Ledger;
 use crate::silver::Silver;
-use crate::stage::Drive;
+use crate::stage::{Drive, Surroundings};
 use crate::status::Status;
 use crate::upkeep;
+use crate::work::Work;
 
 /// The stages of one process, ready to run.
 #[derive(Debug)]
@@ -29,50 +30,54 @@ pub struct Pipeline {
     ledger: Ledger,
     lake: Lake,
     config: Config,
+    work: Work,
     status: Status,
     /// Becomes true when the stages are to end. Bronze looks at it from the start, so it is made before the stages.
     stopping: watch::Sender<bool>,
 }
 
 impl Pipeline {
-    /// Makes the tables that are not there, opens the index in its folder, and takes every stage's position from the tables.
+    /// Makes the tables that are not there, opens the index in its folder, and takes every stage's position from the tables. Where the journal is shared with
+    /// other processes, it asks for its part of the work. `status` shows how the stages are doing.
     ///
     /// # Errors
     /// Of kind `Setting` when a setting cannot be used, `Retry` when a store fails, `Fatal` when the journal is not the one that the lake was fed from.
-    pub async fn open(journal: Arc<dyn Journal>, lake: Lake, index_folder: PathBuf, config: Config) -> Result<Self, Error> {
+    pub async fn open(journal: Arc<dyn Journal>, lake: Lake, index_folder: PathBuf, config: Config, status: Status) -> Result<Self, Error> {
         config.check()?;
-        let status = Status::default();
+        let work = Work::of(&*journal);
+        let surroundings = Surroundings { lake: &lake, config: &config, status: &status, work: &work };
         let (stopping, stop) = watch::channel(false);
         let (bronze_committed, bronze_seen) = watch::channel(-1);
         let (silver_committed, silver_seen) = watch::channel(-1);
-        let bronze = Bronze::open(journal, &lake, &config, status.clone(), stop, bronze_committed).await?;
+        let bronze = Bronze::open(journal, &surroundings, stop, bronze_committed).await?;
         let identities = Identities::open(lake.clone(), index_folder, config.index.clone()).await?;
-        let silver = Silver::open(&lake, identities, &config, status.clone(), bronze_seen, silver_committed).await?;
-        let gold = Gold::open(&lake, status.clone(), silver_seen.clone()).await?;
-        let ledger = Ledger::open(&lake, silver_seen).await?;
-        Ok(Self { bronze, silver, gold, ledger, lake, config, status, stopping })
+        let silver = Silver::open(identities, &surroundings, bronze_seen, silver_committed).await?;
+        let gold = Gold::open(&surroundings, silver_seen.clone()).await?;
+        let ledger = Ledger::open(&surroundings, silver_seen).await?;
+        Ok(Self { bronze, silver, gold, ledger, lake, config, work, status, stopping })
     }
 
-    /// A handle that shows how the stages are doing, also while they run.
-    pub fn status(&self) -> Status {
-        self.status.clone()
-    }
-
-    /// Runs the stages. When `stop` becomes true (or its sender is dropped), they bring what the journal holds all the way to Gold and end.
+    /// Runs the stages. When `stop` becomes true (or its sender is dropped), they bring what the journal holds all the way to Gold and end; where the journal is
+    /// shared with other processes, they end after the step they are in and leave the rest to these, or to the next start.
     ///
     /// # Errors
     /// The first stage's that cannot go on; the others end where they are, and lose nothing.
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
-        let Self { bronze, silver, gold, ledger, lake, config, status, stopping } = self;
-        let drive =
-            |pace: Duration| Drive { pace, retry_pause_max: config.retry_pause_max, stop: stopping.subscribe(), status: status.clone() };
+        let Self { bronze, silver, gold, ledger, lake, config, work, status, stopping } = self;
+        let drive = |pace: Duration| Drive {
+            pace,
+            retry_pause_max: config.retry_pause_max,
+            stop: stopping.subscribe(),
+            leaves: work.is_shared(),
+            status: status.clone(),
+        };
         let mut stages = JoinSet::new();
         stages.spawn(drive(config.commit_interval).run(bronze));
         // Silver follows Bronze's pace: whatever it has committed is taken at once.
         stages.spawn(drive(Duration::ZERO).run(silver));
         stages.spawn(drive(config.gold_interval).run(gold));
         stages.spawn(drive(config.ledger_interval).run(ledger));
-        stages.spawn(upkeep::run(lake, config, stopping.subscribe()));
+        stages.spawn(upkeep::run(lake, config, work, stopping.subscribe()));
 
         let mut waiting = true;
         loop {

@@ -1,28 +1,41 @@
 //! Bronze → Silver: clean and unique rows, and what could not become one.
 //!
-//! One step decides about the rows of a range of Bronze's versions. Exposures and dead letters are committed first, Silver's events last, each with the version of
-//! Bronze they have come to. A crash in between leaves a table ahead of Silver; the same range of versions is then decided about again, with the same outcome,
-//! and what a table has already is left out.
+//! One step decides about the rows of a range of Bronze's versions, in the buckets of identities that this process has. Exposures and dead letters are committed
+//! first, Silver's events last, each with the version of Bronze that these buckets have come to. A crash in between leaves a table ahead of Silver; the same
+//! versions are then decided about again, with the same outcome, and what a table has already is left out.
+//!
+//! Copies of an event are in one bucket, so no two processes decide about it; where two believe to have the bucket, its progress refuses the slower one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use lake::{Commit, Lake, Table};
+use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use contract::Identity;
+use lake::{Commit, Table};
 use medallion::ledger::Counts;
 use medallion::silver::{self, Candidates, Rules};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::bronze::Taken;
 use crate::error::Error;
 use crate::identities::Identities;
-use crate::stage::{Stage, Step, compute};
+use crate::stage::{Stage, Step, Surroundings, compute};
 use crate::status::Status;
+use crate::work::{BUCKETS, Work, bucket_of, may_meet};
 use crate::{bronze, metrics, tables};
+
+mod frontier;
+
+use frontier::{Reached, Task};
 
 /// Versions of Bronze that are looked at in one step.
 const VERSIONS_MAX: i64 = 256;
+/// Versions with nothing for a bucket, after which its progress is committed all the same: the log of Bronze is kept from the least of them on.
+const VERSIONS_UNSAID_MAX: i64 = 128;
 
 /// The stage.
 #[derive(Debug)]
@@ -34,17 +47,21 @@ pub(crate) struct Silver {
     identities: Identities,
     rules: Rules,
     size_max: Size,
-    /// The version of Bronze up to which everything is in Silver.
-    through: i64,
+    work: Work,
+    /// How far the buckets are that this process has taken its places in.
+    reached: BTreeMap<u32, Reached>,
+    /// Of these, what Silver says itself; it may be behind where there was nothing to say.
+    said: BTreeMap<u32, i64>,
+    /// How often Bronze is looked at, where other processes write it too.
+    look_every: Duration,
     status: Status,
     bronze_committed: watch::Receiver<i64>,
     /// Tells Gold that there is something new. Dropped with the stage.
     committed: watch::Sender<i64>,
 }
 
-/// What is decided about a range of Bronze.
+/// What is decided about some buckets in a range of Bronze.
 struct Decided {
-    through: i64,
     read: u64,
     chosen: silver::Chosen,
     dead_letters: Vec<RecordBatch>,
@@ -53,13 +70,12 @@ struct Decided {
 
 impl Silver {
     pub(crate) async fn open(
-        lake: &Lake,
         identities: Identities,
-        config: &Config,
-        status: Status,
+        surroundings: &Surroundings<'_>,
         bronze_committed: watch::Receiver<i64>,
         committed: watch::Sender<i64>,
     ) -> Result<Self, Error> {
+        let Surroundings { lake, config, status, work } = surroundings.clone();
         let mut stage = Self {
             bronze: lake.table(&tables::bronze()).await?,
             silver: lake.table(&tables::silver()).await?,
@@ -68,8 +84,11 @@ impl Silver {
             identities,
             rules: config.rules(),
             size_max: Size { rows: config.silver_rows_max, bytes: config.silver_bytes_max },
-            through: -1,
-            status,
+            work: work.clone(),
+            reached: BTreeMap::new(),
+            said: BTreeMap::new(),
+            look_every: config.commit_interval,
+            status: status.clone(),
             bronze_committed,
             committed,
         };
@@ -78,74 +97,89 @@ impl Silver {
     }
 
     async fn take_position(&mut self) -> Result<(), Error> {
-        self.through = self.silver.progress(&progress()).await?.unwrap_or(-1);
-        self.exposures.progress(&progress()).await?;
-        self.dead_letters.progress(&progress()).await?;
+        let (mut reached, mut said) = (BTreeMap::new(), BTreeMap::new());
+        for bucket in self.work.buckets() {
+            let progress = tables::progress_in_bucket(bucket);
+            let mut through = [-1; 3];
+            for (through, table) in through.iter_mut().zip([&mut self.silver, &mut self.exposures, &mut self.dead_letters]) {
+                *through = table.progress(&progress).await?.unwrap_or(-1);
+            }
+            let [silver, exposures, dead_letters] = through;
+            reached.insert(bucket, Reached::new(silver, exposures, dead_letters));
+            said.insert(bucket, silver);
+        }
+        (self.reached, self.said) = (reached, said);
         Ok(())
     }
 
-    /// The version of Bronze up to which a table has what was decided.
-    async fn has_through(table: &mut Table) -> Result<i64, Error> {
-        Ok(table.progress(&progress()).await?.unwrap_or(-1))
-    }
-
-    /// The range that a crash left half committed, if there is one: it must be decided about exactly so again.
-    async fn left_over(&mut self) -> Result<Option<i64>, Error> {
-        let exposures = Self::has_through(&mut self.exposures).await?;
-        let dead_letters = Self::has_through(&mut self.dead_letters).await?;
-        let ahead = exposures.max(dead_letters);
-        Ok((ahead > self.through).then_some(ahead))
-    }
-
-    /// The files to decide about next, and the version they reach to. `None`: there is nothing new.
-    async fn next(&mut self) -> Result<Option<(i64, Vec<lake::Added>, bool)>, Error> {
+    /// What to decide about next, with the files that hold it, and the version they reach to. `None`: there is nothing new.
+    async fn next(&mut self) -> Result<Option<(Task, i64, Vec<lake::Added>)>, Error> {
         let newest = self.bronze.refresh().await?;
-        if newest <= self.through {
-            return Ok(None);
-        }
-        if let Some(through) = self.left_over().await? {
-            let files = self.bronze.added(self.through, through).await?;
-            return Ok(Some((through, files, true)));
-        }
-        let window = newest.min(self.through.saturating_add(VERSIONS_MAX));
-        let files = self.bronze.added(self.through, window).await?;
-        let (through, files) = cut(files, window, self.size_max);
-        Ok(Some((through, files, through < newest)))
+        let Some(task) = frontier::next(&self.reached, newest, VERSIONS_MAX) else { return Ok(None) };
+        let files = self.bronze.added(task.after, task.through_max).await?;
+        let files = files.into_iter().filter(|file| may_hold(file, &task.buckets)).collect();
+        let size_max = if task.whole { Size { rows: u64::MAX, bytes: u64::MAX } } else { self.size_max };
+        let (through, files) = cut(files, task.through_max, size_max);
+        Ok(Some((task, through, files)))
     }
 
-    async fn decide(&mut self, through: i64, files: &[lake::Added]) -> Result<Decided, Error> {
+    async fn decide(&mut self, task: &Task, files: &[lake::Added]) -> Result<Decided, Error> {
         let batches = self.bronze.read(files, None).await?;
-        let read = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        let rules = self.rules.clone();
-        let refined = compute(Self::NAME, move || refine_all(&batches, &rules)).await?;
-        let (candidates, mut dead_letters, mut counts) = refined;
+        let (rules, buckets) = (self.rules.clone(), task.buckets.clone());
+        let refined = compute(Self::NAME, move || {
+            let batches = batches.into_iter().map(|batch| only(batch, &buckets)).collect::<Result<Vec<_>, Error>>()?;
+            let read = batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
+            Ok((refine_all(&batches, &rules)?, read))
+        });
+        let ((candidates, mut dead_letters, mut counts), read) = refined.await?;
         let candidates = Arc::new(candidates);
         let known = self.identities.probe(&self.silver, Arc::clone(&candidates)).await?;
         let chosen = compute(Self::NAME, move || Ok(silver::choose(&candidates, &known)?)).await?;
         counts.merge(&chosen.counts);
         dead_letters.push(chosen.dead_letters.clone());
-        Ok(Decided { through, read, chosen, dead_letters, counts })
+        Ok(Decided { read, chosen, dead_letters, counts })
     }
 
-    async fn commit(&mut self, decided: Decided) -> Result<(), Error> {
-        let Decided { through, read: _, chosen, dead_letters, counts } = decided;
-        let progress = || vec![(progress(), through)];
-        if chosen.exposures.num_rows() > 0 && Self::has_through(&mut self.exposures).await? < through {
-            let info = info(through, None);
-            self.exposures.append(vec![chosen.exposures], Commit { progress: progress(), info }).await?;
+    async fn commit(&mut self, task: &Task, through: i64, decided: Decided) -> Result<(), Error> {
+        let Decided { read: _, chosen, dead_letters, counts } = decided;
+        let progress: Vec<_> = task.buckets.iter().map(|bucket| (tables::progress_in_bucket(*bucket), through)).collect();
+        let commit = |counts| Commit { progress: progress.clone(), info: info(through, counts), ..Commit::default() };
+        if chosen.exposures.num_rows() > 0 && task.reached.exposures < through {
+            self.exposures.append(vec![chosen.exposures], commit(None)).await?;
         }
         let dead_rows = dead_letters.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
-        if dead_rows > 0 && Self::has_through(&mut self.dead_letters).await? < through {
-            let info = info(through, None);
-            self.dead_letters.append(dead_letters, Commit { progress: progress(), info }).await?;
+        if dead_rows > 0 && task.reached.dead_letters < through {
+            self.dead_letters.append(dead_letters, commit(None)).await?;
         }
         // What was counted is told by Silver's own commit, also for the dead letters: it alone says that a range is decided about.
-        let info = info(through, Some(&counts));
-        let committed = self.silver.append(vec![chosen.events], Commit { progress: progress(), info }).await?;
-        self.through = through;
+        let committed = self.silver.append(vec![chosen.events], commit(Some(&counts))).await?;
+        self.moved(task, through, true);
         self.note(&counts);
-        self.identities.insert(committed.version, chosen.winners).await?;
+        self.identities.insert(&self.silver, committed.version, chosen.winners).await?;
         self.committed.send_replace(committed.version);
+        Ok(())
+    }
+
+    /// The buckets have come to this version; `said`: Silver says so.
+    fn moved(&mut self, task: &Task, through: i64, said: bool) {
+        let Reached { exposures, dead_letters, .. } = task.reached;
+        for bucket in &task.buckets {
+            self.reached.insert(*bucket, Reached::new(through, exposures, dead_letters));
+            if said {
+                self.said.insert(*bucket, through);
+            }
+        }
+    }
+
+    /// Goes on where there is nothing to decide about: compactions and the like, or what others have decided. It need not be remembered, but for keeping the log
+    /// of Bronze short.
+    async fn pass(&mut self, task: &Task, through: i64) -> Result<(), Error> {
+        let unsaid = task.buckets.iter().filter_map(|bucket| self.said.get(bucket)).any(|said| through - said >= VERSIONS_UNSAID_MAX);
+        if unsaid {
+            let progress = task.buckets.iter().map(|bucket| (tables::progress_in_bucket(*bucket), through)).collect();
+            self.silver.append(Vec::new(), Commit { progress, info: info(through, None), ..Commit::default() }).await?;
+        }
+        self.moved(task, through, unsaid);
         Ok(())
     }
 
@@ -167,17 +201,20 @@ impl Stage for Silver {
 
     async fn step(&mut self) -> Result<Step, Error> {
         let began = Instant::now();
-        let Some((through, files, more)) = self.next().await? else { return Ok(Step::Idle) };
-        if files.is_empty() {
-            // Compactions and the like: nothing to commit, and nothing that would have to be remembered.
-            self.through = through;
-            return Ok(if more { Step::More } else { Step::Idle });
+        if !self.reached.keys().copied().eq(self.work.buckets()) {
+            self.recover().await?;
         }
-        let decided = self.decide(through, &files).await?;
+        let Some((task, through, files)) = self.next().await? else { return Ok(Step::Idle) };
+        if files.is_empty() {
+            self.pass(&task, through).await?;
+            return Ok(Step::More);
+        }
+        let decided = self.decide(&task, &files).await?;
         let read = decided.read;
-        self.commit(decided).await?;
+        self.commit(&task, through, decided).await?;
         metrics::silver(read, began.elapsed());
-        Ok(if more { Step::More } else { Step::Moved })
+        let is_behind = self.reached.values().any(|reached| reached.silver < self.bronze.version());
+        Ok(if is_behind { Step::More } else { Step::Moved })
     }
 
     async fn recover(&mut self) -> Result<(), Error> {
@@ -188,17 +225,42 @@ impl Stage for Silver {
     }
 
     async fn wait(&mut self) -> bool {
-        let open = self.bronze_committed.changed().await.is_ok();
-        if !open && let Err(error) = self.identities.flush().await {
+        tokio::select! {
+            changed = self.bronze_committed.changed() => changed.is_ok(),
+            () = self.work.changes() => true,
+            () = tokio::time::sleep(self.look_every), if self.work.is_shared() => true,
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Err(error) = self.identities.flush().await {
             // It costs the next start some reading, and nothing else.
             tracing::warn!(%error, "the index of identities was not written to disk");
         }
-        open
     }
 }
 
-fn progress() -> String {
-    tables::progress_in(tables::BRONZE)
+/// Whether a file of Bronze may hold events of these buckets. What nobody told may be anything.
+fn may_hold(file: &lake::Added, buckets: &BTreeSet<u32>) -> bool {
+    let Some(taken) = Taken::read(&file.info) else { return true };
+    let meets = |partition: &u32| buckets.iter().any(|bucket| may_meet(*bucket, *partition, taken.partitions));
+    taken.from.keys().any(meets)
+}
+
+/// The rows whose identity is in these buckets.
+fn only(batch: RecordBatch, buckets: &BTreeSet<u32>) -> Result<RecordBatch, Error> {
+    if buckets.len() == BUCKETS as usize {
+        return Ok(batch);
+    }
+    let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    // Without its identity no row can be read at all: the next step says what is wrong with the table.
+    let (Some(sources), Some(ids)) = (text("source"), text("event_id")) else { return Ok(batch) };
+    let is_in = |(source, event_id): (Option<&str>, Option<&str>)| {
+        let identity = Identity { source: source.unwrap_or_default(), event_id: event_id.unwrap_or_default() };
+        Some(buckets.contains(&bucket_of(&identity.digest())))
+    };
+    let mask: BooleanArray = sources.iter().zip(ids).map(is_in).collect();
+    Ok(filter_record_batch(&batch, &mask).map_err(medallion::Error::from)?)
 }
 
 fn info(through: i64, counts: Option<&Counts>) -> Map<String, Value> {

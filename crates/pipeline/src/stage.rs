@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use lake::Lake;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::status::Status;
+use crate::work::Work;
 
 /// The pause after the first failure of a step.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -37,6 +40,20 @@ pub(crate) trait Stage: Send {
 
     /// Waits until there may be something to do. `false`: nothing more will come.
     fn wait(&mut self) -> impl Future<Output = bool> + Send;
+
+    /// Leaves behind what makes the next start quicker. Nothing depends on it.
+    fn close(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+}
+
+/// What every stage is opened with.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) lake: &'a Lake,
+    pub(crate) config: &'a Config,
+    pub(crate) status: &'a Status,
+    pub(crate) work: &'a Work,
 }
 
 /// How a stage is driven.
@@ -48,15 +65,26 @@ pub(crate) struct Drive {
     pub(crate) retry_pause_max: Duration,
     /// Becomes true when the stages are to finish what there is and end.
     pub(crate) stop: watch::Receiver<bool>,
+    /// What there is belongs to other processes too: a stage that is to end leaves it to them.
+    pub(crate) leaves: bool,
     pub(crate) status: Status,
 }
 
 impl Drive {
     /// Drives a stage to its end.
     pub(crate) async fn run<S: Stage>(mut self, mut stage: S) -> Result<(), Error> {
+        let outcome = self.drive(&mut stage).await;
+        stage.close().await;
+        outcome
+    }
+
+    async fn drive<S: Stage>(&mut self, stage: &mut S) -> Result<(), Error> {
         let mut open = true;
         let mut failures = 0;
         loop {
+            if self.leaves && *self.stop.borrow() {
+                return Ok(());
+            }
             let began = Instant::now();
             match stage.step().await {
                 Ok(step) => {
@@ -95,6 +123,12 @@ impl Drive {
         if error.kind() != ErrorKind::Retry || gives_up {
             tracing::error!(stage, %error, "the stage ends");
             return Err(error);
+        }
+        if let Error::Lake(lake::Error::Fenced { .. }) = &error {
+            self.status.update(|progress| progress.fenced += 1);
+            crate::metrics::fenced(stage);
+            tracing::warn!(stage, %error, "fenced: another process does this part of the work, its place is taken from the tables anew");
+            return Ok(());
         }
         tracing::warn!(stage, failures, %error, "a step failed and will be made again");
         Ok(())
@@ -152,12 +186,23 @@ mod tests {
     }
 
     async fn check(outcomes: Vec<Result<Step, Error>>, stop: bool, sound: bool, recovered: u32) {
+        check_leaving(outcomes, stop, false, sound, Some(recovered)).await;
+    }
+
+    async fn check_leaving(outcomes: Vec<Result<Step, Error>>, stop: bool, leaves: bool, sound: bool, recovered: Option<u32>) {
         let (log, seen) = std::sync::mpsc::channel();
         let (_sender, stop) = watch::channel(stop);
-        let drive = Drive { pace: Duration::ZERO, retry_pause_max: Duration::from_millis(1), stop, status: Status::default() };
+        let retry_pause_max = Duration::from_millis(1);
+        let drive = Drive { pace: Duration::ZERO, retry_pause_max, stop, leaves, status: Status::default() };
         let ended = drive.run(Scripted { outcomes, recovered: 0, log }).await;
         assert_eq!(ended.is_ok(), sound, "{ended:?}");
-        assert_eq!(seen.iter().last().map(|(_, recovered)| recovered), Some(recovered));
+        assert_eq!(seen.iter().last().map(|(_, recovered)| recovered), recovered);
+    }
+
+    #[tokio::test]
+    async fn what_others_can_do_is_left_to_them_at_the_end() {
+        check_leaving(vec![Ok(Step::More)], true, true, true, None).await;
+        check_leaving(vec![Ok(Step::More)], false, true, true, Some(0)).await;
     }
 
     #[tokio::test]

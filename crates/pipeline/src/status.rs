@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::error::Error;
 
+/// Under which name it is told why the stages cannot start.
+const START: &str = "start";
+
 /// How far the stages have come since this process started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Progress {
@@ -26,6 +29,8 @@ pub struct Progress {
     pub gold_version: Option<i64>,
     /// Records in the journal that Bronze does not have yet, when Bronze last looked.
     pub lag_records: u64,
+    /// Commits that were refused because another process had made the progress they claimed.
+    pub fenced: u64,
     /// What keeps a stage from going on, by stage.
     pub errors: BTreeMap<&'static str, String>,
 }
@@ -43,6 +48,16 @@ impl Status {
     /// Whether every stage could go on when it last tried.
     pub fn is_healthy(&self) -> bool {
         self.lock().errors.is_empty()
+    }
+
+    /// The stages cannot start yet, and why.
+    pub fn starting(&self, why: String) {
+        self.lock().errors.insert(START, why);
+    }
+
+    /// The stages have started.
+    pub fn started(&self) {
+        self.clear_error(START);
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Progress)) {

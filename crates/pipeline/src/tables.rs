@@ -19,6 +19,14 @@ pub(crate) fn progress_in(name: &str) -> String {
     format!("tidegate:{name}")
 }
 
+/// The progress of Silver in a bucket of identities: the version of Bronze up to which it has decided about them.
+pub(crate) fn progress_in_bucket(bucket: u32) -> String {
+    format!("tidegate:{BRONZE}:{bucket}")
+}
+
+/// The newest generation of the journal that Bronze took records of.
+pub(crate) const GENERATION: &str = "tidegate:journal";
+
 /// The progress of the stage that reads a partition of the journal: the offset from which it has still to read.
 pub(crate) fn progress_in_journal(generation: u32, partition: u32) -> String {
     format!("tidegate:journal:{generation}:{partition}")

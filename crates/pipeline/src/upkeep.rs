@@ -9,9 +9,10 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::ledger::COUNTED;
 use crate::tables;
+use crate::work::{BUCKETS, Work};
 
 /// Does the upkeep until it is stopped. What fails is tried again when it is due again: nothing depends on it soon.
-pub(crate) async fn run(lake: Lake, config: Config, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
     let every = |period| {
         let mut ticks = interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -24,6 +25,9 @@ pub(crate) async fn run(lake: Lake, config: Config, mut stop: watch::Receiver<bo
             _ = compaction.tick() => false,
             _ = cleaning.tick() => true,
         };
+        if !work.leads() {
+            continue;
+        }
         for spec in specs() {
             // A compaction given up half-way leaves files that belong to nothing; cleaning deletes them in time.
             let work = async { if clean { self::clean(&lake, &spec).await } else { compact(&lake, &spec, &config).await } };
@@ -66,19 +70,24 @@ async fn clean(lake: &Lake, spec: &TableSpec) -> Result<(), Error> {
 
 /// The oldest version of the table that a stage has still to read. `None`: no stage reads it by version.
 async fn needed_from(lake: &Lake, table: &Table) -> Result<Option<i64>, Error> {
-    let progress = tables::progress_in(table.name());
+    let name = table.name();
+    let by_version = || vec![tables::progress_in(name)];
     let mut readers = Vec::new();
-    if COUNTED.contains(&table.name()) {
-        readers.push(tables::ledger());
+    if COUNTED.contains(&name) {
+        readers.push((tables::ledger(), by_version()));
     }
-    match table.name() {
-        tables::BRONZE => readers.push(tables::silver()),
-        name => readers.extend(gold::models().iter().filter(|model| model.reads == name).map(tables::gold)),
+    if name == tables::BRONZE {
+        readers.push((tables::silver(), (0..BUCKETS).map(tables::progress_in_bucket).collect()));
     }
+    let models = gold::models().iter().filter(|model| model.reads == name);
+    readers.extend(models.map(|model| (tables::gold(model), by_version())));
     let mut needed: Option<i64> = None;
-    for reader in readers {
-        let through = lake.table(&reader).await?.progress(&progress).await?.unwrap_or(-1);
-        needed = Some(needed.map_or(through + 1, |needed| needed.min(through + 1)));
+    for (reader, progress) in readers {
+        let mut reader = lake.table(&reader).await?;
+        for progress in progress {
+            let through = reader.progress(&progress).await?.unwrap_or(-1);
+            needed = Some(needed.map_or(through + 1, |needed| needed.min(through + 1)));
+        }
     }
     Ok(needed)
 }

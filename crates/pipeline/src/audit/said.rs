@@ -15,12 +15,12 @@ use crate::{ledger, tables};
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) all: Counts,
-    /// Of those of Bronze, what it took up to the version that Silver has come to.
+    /// Of those of Bronze, what Silver has decided about; as this reads it, up to the version that Silver has come to as a whole.
     pub(super) decided: Counts,
 }
 
 impl Said {
-    /// What the commits of these tables say, each up to the version its handle stands at. `bronze_version` is where Silver is.
+    /// What the commits of these tables say, each up to the version its handle stands at. `bronze_version` is where Silver is as a whole.
     pub(super) async fn read(lake: &Lake, tables: &[&Table], bronze_version: i64) -> Result<Self, Error> {
         let mut said = Self::default();
         let mut book = lake.reader(tables::LEDGER).await?;

@@ -6,3 +6,4 @@ mod audit;
 mod crashes;
 mod path;
 mod place;
+mod workers;

@@ -10,7 +10,7 @@ use contract::{EventId, Identity, Receipt, SourceName, Timestamp, Verdict, Viola
 use journal::embedded::Embedded;
 use journal::{Journal, Record};
 use lake::{Lake, Options};
-use pipeline::{Books, Config, Pipeline};
+use pipeline::{Books, Config, Pipeline, Status};
 use tokio::sync::watch;
 
 /// 2026-11-23T10:00:00Z.
@@ -109,7 +109,16 @@ impl Place {
     }
 
     pub(crate) async fn pipeline(&self, journal: Arc<dyn Journal>) -> Result<Pipeline, pipeline::Error> {
-        Pipeline::open(journal, self.lake().await, self.path().join("index"), self.config.clone()).await
+        self.worker(journal, "index").await
+    }
+
+    /// One of several, each with an index of its own.
+    pub(crate) async fn worker(&self, journal: Arc<dyn Journal>, index: &str) -> Result<Pipeline, pipeline::Error> {
+        self.observed(journal, index, Status::default()).await
+    }
+
+    pub(crate) async fn observed(&self, journal: Arc<dyn Journal>, index: &str, status: Status) -> Result<Pipeline, pipeline::Error> {
+        Pipeline::open(journal, self.lake().await, self.path().join(index), self.config.clone(), status).await
     }
 
     /// Appends the events and takes all the journal holds to Gold.

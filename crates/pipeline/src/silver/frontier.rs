@@ -1,0 +1,90 @@
+//! How far each bucket of identities has come, and what is to be decided about next. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The version of Bronze up to which the tables have what was decided about one bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Reached {
+    /// Silver's events: what they have is decided.
+    pub(super) silver: i64,
+    /// The exposures, which are committed before and may be ahead after a crash.
+    pub(super) exposures: i64,
+    /// The dead letters, likewise.
+    pub(super) dead_letters: i64,
+}
+
+impl Reached {
+    /// From the progress of the three tables. What is behind Silver is as good as level with it: there was nothing to commit.
+    pub(super) fn new(silver: i64, exposures: i64, dead_letters: i64) -> Self {
+        Self { silver, exposures: exposures.max(silver), dead_letters: dead_letters.max(silver) }
+    }
+
+    /// The first version at which a table that is ahead stands.
+    fn ahead(&self) -> Option<i64> {
+        [self.exposures, self.dead_letters].into_iter().filter(|ahead| *ahead > self.silver).min()
+    }
+}
+
+/// What is to be decided about next: these buckets, in versions of Bronze after `after`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Task {
+    pub(super) buckets: BTreeSet<u32>,
+    pub(super) after: i64,
+    /// The version not to go beyond.
+    pub(super) through_max: i64,
+    /// Whether `through_max` has to be reached in one step, because a table has everything up to there.
+    pub(super) whole: bool,
+    /// How far the tables are, the same for all of the buckets.
+    pub(super) reached: Reached,
+}
+
+/// The buckets that are furthest behind, as far as they can go together. `None` when all are at the newest version.
+///
+/// A table that is ahead bounds the step: up to there it has every row, behind it none. So does the place of other buckets: from there on all go on in one step.
+pub(super) fn next(reached: &BTreeMap<u32, Reached>, newest: i64, versions_max: i64) -> Option<Task> {
+    let last = *reached.values().min()?;
+    let after = last.silver;
+    if after >= newest {
+        return None;
+    }
+    let buckets = reached.iter().filter(|(_, reached)| **reached == last).map(|(bucket, _)| *bucket).collect();
+    if let Some(ahead) = last.ahead() {
+        return Some(Task { buckets, after, through_max: ahead, whole: true, reached: last });
+    }
+    let others = reached.values().map(|reached| reached.silver).filter(|silver| *silver > after).min();
+    let window = newest.min(after.saturating_add(versions_max));
+    Some(Task { buckets, after, through_max: others.map_or(window, |others| window.min(others)), whole: false, reached: last })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(reached: &[(i64, i64, i64)], newest: i64, expect: Option<(&[u32], i64, i64, bool)>) {
+        let reached =
+            (0..).zip(reached).map(|(bucket, (silver, exposures, letters))| (bucket, Reached::new(*silver, *exposures, *letters)));
+        let task = next(&reached.collect(), newest, 100);
+        let found = task.map(|task| (task.buckets.into_iter().collect::<Vec<_>>(), task.after, task.through_max, task.whole));
+        assert_eq!(found, expect.map(|(buckets, after, through, whole)| (buckets.to_vec(), after, through, whole)));
+    }
+
+    #[test]
+    fn buckets_go_on_together_where_they_can() {
+        check(&[], 9, None);
+        check(&[(9, 3, 9), (9, -1, -1)], 9, None);
+        check(&[(3, 1, 2), (3, -1, 3)], 9, Some((&[0, 1], 3, 9, false)));
+        check(&[(3, 1, 2), (3, -1, 3)], 900, Some((&[0, 1], 3, 103, false)));
+        // One that was taken over from another worker catches up first.
+        check(&[(7, 7, 7), (3, 2, 2), (5, 5, 5)], 9, Some((&[1], 3, 5, false)));
+        check(&[(7, 7, 7), (3, 2, 2), (3, 3, 3)], 9, Some((&[1, 2], 3, 7, false)));
+    }
+
+    #[test]
+    fn what_a_table_has_already_bounds_the_step() {
+        check(&[(3, 6, 2)], 9, Some((&[0], 3, 6, true)));
+        check(&[(3, 6, 8)], 9, Some((&[0], 3, 6, true)));
+        // Then those first that no crash left behind: they are equally far in Silver.
+        check(&[(3, 6, 6), (3, 3, 3)], 9, Some((&[1], 3, 9, false)));
+        check(&[(5, 6, 6), (3, 3, 3)], 9, Some((&[1], 3, 5, false)));
+    }
+}
