@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::config::ConfigArgs;
+use crate::commands::journal::JournalArgs;
 use crate::commands::query::QueryArgs;
 use crate::commands::send::SendArgs;
 use crate::commands::serve::ServeArgs;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Query(QueryArgs),
     Audit(AuditArgs),
     Config(ConfigArgs),
+    Journal(JournalArgs),
     /// Measure a running server
     Bench(BenchArgs),
 }

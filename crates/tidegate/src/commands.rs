@@ -11,6 +11,7 @@ use telemetry::logging;
 
 pub(crate) mod audit;
 pub(crate) mod config;
+pub(crate) mod journal;
 pub(crate) mod query;
 pub(crate) mod send;
 pub(crate) mod serve;

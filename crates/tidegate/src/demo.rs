@@ -134,7 +134,8 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<bool> {
         driven = Box::pin(drive.run(&args)) => driven,
         error = platform.failed() => Err(error),
     };
-    let (lake, address) = (platform.lake().clone(), platform.address());
+    let address = platform.address();
+    let lake = lake::Lake::open(&settings.lake_location(), settings.lake.options.clone()).await?;
     let stopped = drive.finish(platform).await;
     driven?;
     stopped?;

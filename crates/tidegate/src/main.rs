@@ -58,6 +58,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Query(args) => commands::query::run(args).await,
         Command::Audit(args) => commands::audit::run(args).await,
         Command::Config(args) => commands::config::run(&args),
+        Command::Journal(args) => Box::pin(commands::journal::run(args)).await,
         Command::Bench(args) => bench::run(args).await.map(|()| true),
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ingest::KeyFile;
-use journal::embedded;
+use journal::{embedded, kafka, spool};
 use serde::{Deserialize, Serialize};
 use telemetry::logging;
 
@@ -57,6 +57,10 @@ pub(crate) struct Journal {
     pub(crate) kind: JournalKind,
     #[serde(flatten)]
     pub(crate) embedded: embedded::Config,
+    /// For the kind `kafka`: the cluster and the topic.
+    pub(crate) kafka: kafka::Config,
+    /// For the kind `kafka`: what takes records while Kafka does not.
+    pub(crate) spool: spool::Config,
 }
 
 /// The journals there are.
@@ -66,6 +70,8 @@ pub(crate) enum JournalKind {
     /// In local files below the data folder.
     #[default]
     Embedded,
+    /// In Kafka.
+    Kafka,
 }
 
 /// `[lake]`
@@ -86,6 +92,8 @@ pub(crate) struct Server {
     pub(crate) listen: String,
     /// What this process does.
     pub(crate) roles: Vec<Role>,
+    /// The file of the write keys; without it `sources.json` in the data folder. Several gates may share one.
+    pub(crate) key_file: Option<PathBuf>,
     /// Connections open at a time; more wait in the system's queue.
     pub(crate) connections_max: usize,
     /// How long the head of a request may take to arrive, and how long a connection may be idle.
@@ -135,6 +143,7 @@ impl Default for Server {
         Self {
             listen: "127.0.0.1:8099".to_owned(),
             roles: vec![Role::Ingest, Role::Pipeline],
+            key_file: None,
             connections_max: 4_096,
             header_timeout: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(60),
@@ -154,6 +163,11 @@ impl Settings {
         self.data.join("journal")
     }
 
+    /// Where the spool in front of Kafka is.
+    pub(crate) fn spool_folder(&self) -> PathBuf {
+        self.data.join("spool")
+    }
+
     /// Where the index of identities is.
     pub(crate) fn index_folder(&self) -> PathBuf {
         self.data.join("index")
@@ -161,7 +175,7 @@ impl Settings {
 
     /// Where the write keys are.
     pub(crate) fn key_file(&self) -> KeyFile {
-        KeyFile::at(self.data.join("sources.json"))
+        KeyFile::at(self.server.key_file.clone().unwrap_or_else(|| self.data.join("sources.json")))
     }
 
     /// Where the lake is: a folder or a URL.
@@ -192,6 +206,11 @@ impl Settings {
         }
         if let Err(invalid) = self.pipeline.check() {
             return contradiction("pipeline", invalid.to_string());
+        }
+        if self.journal.kind == JournalKind::Kafka
+            && let Err(invalid) = self.journal.kafka.check()
+        {
+            return contradiction("journal.kafka", invalid.to_string());
         }
         if self.server.roles.is_empty() {
             return contradiction("server", "roles names none: give at least one of ingest, pipeline".to_owned());

@@ -22,14 +22,15 @@ def free_port() -> int:
 class Server:
     """The platform, all roles, on loopback."""
 
-    def __init__(self, data: Path, key: str = "tg_test_key_of_the_client_tests") -> None:
+    def __init__(self, data: Path, key: str = "tg_test_key_of_the_client_tests", settings: dict[str, str] | None = None) -> None:
         self.binary = os.environ["TIDEGATE_BIN"]
         self.data = data
         self.key = key
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # Away from any configuration of whoever runs the tests.
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))}
+        self.environment |= settings or {}
         self.command("source", "add", "web", "--key", key)
         self.log = open(data / "serve.log", "w")
         self.process = subprocess.Popen(

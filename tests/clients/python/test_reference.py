@@ -8,7 +8,7 @@ from pathlib import Path
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "configuration.md"
 # How a heading or a paragraph says which section a table is of.
-SECTION = re.compile(r"`\[([a-z.]+)\]`")
+SECTION = re.compile(r"`\[([a-z0-9.]+)\]`")
 ROW = re.compile(r"^\| `([a-z_.]+)` \|")
 
 

@@ -35,7 +35,7 @@ pub(crate) async fn run(args: AuditArgs) -> anyhow::Result<bool> {
         BooksFormat::Table => table(&books)?,
         BooksFormat::Json => output::text(&format!("{}\n", serde_json::to_string_pretty(&books)?))?,
     }
-    Ok(books.balanced())
+    Ok(books.balanced)
 }
 
 fn table(books: &Books) -> anyhow::Result<()> {
@@ -47,7 +47,7 @@ fn table(books: &Books) -> anyhow::Result<()> {
         }
     }
     rows.finish()?;
-    if books.balanced() {
+    if books.balanced {
         output::text("The books balance: Bronze = Silver + duplicates + dead letters, in counts and identities.\n")?;
     } else {
         for finding in &books.findings {

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::DataArgs;
 use crate::platform::Platform;
-use crate::settings::{Flag, Role, Settings};
+use crate::settings::{Flag, JournalKind, Role, Settings};
 
 /// Run the platform: take events in over HTTP and make tables of them
 ///
@@ -84,7 +84,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<bool> {
     });
     match (failure, outcome) {
         (None, Ok(())) => {
-            tracing::info!("stopped, all that was taken is in the tables");
+            let rest = if settings.journal.kind == JournalKind::Embedded { "in the tables" } else { "in the tables or in Kafka" };
+            tracing::info!("stopped, all that was taken is {rest}");
             Ok(true)
         }
         (None, Err(error)) | (Some(error), Ok(())) => Err(error),
@@ -101,7 +102,7 @@ fn tell(platform: &Platform, settings: &Settings) -> anyhow::Result<()> {
     let address = platform.address();
     let roles: Vec<String> = settings.server.roles.iter().map(Role::to_string).collect();
     let data = absolute(&settings.data);
-    tracing::info!(address = %format!("http://{address}"), data, lake = %platform.lake().location(), roles = roles.join(","), "running");
+    tracing::info!(address = %format!("http://{address}"), data, lake = settings.lake_location(), roles = roles.join(","), "running");
     if !address.ip().is_loopback() {
         tracing::warn!(
             %address,

@@ -108,7 +108,7 @@ impl Report {
     pub(crate) fn new(asked: Asked, expected: &Expected, answers: &Answers, found: &Found) -> Self {
         let books = books(expected, answers, found);
         let findings: Vec<String> = found.books.findings.iter().map(pipeline::Finding::text).collect();
-        let audit = Audit { balanced: found.books.balanced(), findings };
+        let audit = Audit { balanced: found.books.balanced, findings };
         let sound = audit.balanced && books.iter().all(|check| check.agrees);
         let Asked { users, days, seed } = asked;
         Self { users, days, seed, sound, books, audit, experiment: Experiment::of(&found.trial), events_by_hour: found.hours }

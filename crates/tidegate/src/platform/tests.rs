@@ -52,7 +52,8 @@ async fn what_was_taken_is_in_silver_when_the_stop_returns() {
     for name in ["tidegate_build_info{version=", "tidegate_journal_appended_records_total", "tidegate_ingest_request_seconds_bucket"] {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");
     }
-    let (lake, status) = (platform.lake().clone(), platform.status());
+    let status = platform.status();
+    let lake = lake::Lake::open(&settings(folder.path()).lake_location(), lake::Options::default()).await.unwrap();
     platform.stop().await.unwrap();
     assert_eq!((status.get().bronze, status.get().silver), (1, 1));
     let session = lake.session().await.unwrap();

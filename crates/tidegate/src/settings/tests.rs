@@ -98,7 +98,8 @@ fn values_that_contradict_each_other_and_broken_files_are_refused() {
     let error = |file: &str| load(sources(file, &[], &[])).unwrap_err().to_string();
     assert!(error("[ingest]\nevents_max = 0\n").starts_with("the settings of [ingest] cannot be used: events_max is 0"));
     assert!(error("[pipeline]\ncommit_interval = \"1d\"\n").starts_with("the settings of [pipeline] cannot be used: "));
-    assert!(error("[journal]\nkind = \"kafka\"\n").contains("journal.kind (in tidegate.toml) cannot be used: unknown variant `kafka`"));
+    assert!(error("[journal]\nkind = \"rabbit\"\n").contains("journal.kind (in tidegate.toml) cannot be used: unknown variant `rabbit`"));
+    assert!(error("[journal]\nkind = \"kafka\"\n").contains("set journal.kafka.brokers"));
     assert!(error("data = \n").starts_with("tidegate.toml cannot be understood: TOML parse error at line 1"));
 }
 

@@ -3,6 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bad_days;
+mod cluster;
+mod figures;
 mod kill;
 mod lifecycle;
+mod migration;
+mod outage;
 mod process;
+mod scaled;
+mod traffic;

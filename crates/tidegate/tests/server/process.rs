@@ -13,15 +13,20 @@ pub(crate) const KEY: &str = "tg_test_key_of_the_server_tests";
 const READY_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(120);
 
-/// A data folder with one source, `web`, and a port that was free a moment ago.
+/// A data folder with one source, `web`, a port that was free a moment ago, and the settings that all processes there are started with.
 pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) port: u16,
+    settings: Vec<(String, String)>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap(), port: free_port() };
+        Self::with(Vec::new())
+    }
+
+    pub(crate) fn with(settings: Vec<(String, String)>) -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap(), port: free_port(), settings };
         place.run_sound(&["source", "add", "web", "--key", KEY]);
         place
     }
@@ -36,7 +41,14 @@ impl Place {
 
     /// Runs a command on this data folder.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command().args(arguments).arg("--data").arg(self.data()).stdin(Stdio::null()).output().unwrap()
+        self.run_with(arguments, &[])
+    }
+
+    /// The same with more settings.
+    pub(crate) fn run_with(&self, arguments: &[&str], settings: &[(String, String)]) -> Output {
+        let mut command = self.command();
+        command.args(arguments).arg("--data").arg(self.data()).envs(settings.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).output().unwrap()
     }
 
     /// The same for a command that must succeed, and what it printed.
@@ -74,12 +86,7 @@ impl Place {
     }
 
     pub(crate) fn start_with(&self, settings: &[(&str, &str)]) -> Server {
-        let log = self.data().join("serve.log");
-        let log = File::options().create(true).append(true).open(log).unwrap();
-        let mut command = self.command();
-        command.arg("serve").arg("--data").arg(self.data()).args(["--listen", &format!("127.0.0.1:{}", self.port)]);
-        command.envs(settings.iter().copied()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let mut server = Server { child: command.spawn().unwrap() };
+        let mut server = self.spawn(settings);
         let began = Instant::now();
         while !is_ready(self.port) {
             assert!(server.child.try_wait().unwrap().is_none(), "it ended: {}", self.log());
@@ -89,6 +96,16 @@ impl Place {
         server
     }
 
+    /// Starts it and does not wait until it is ready.
+    pub(crate) fn spawn(&self, settings: &[(&str, &str)]) -> Server {
+        let log = self.data().join("serve.log");
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let mut command = self.command();
+        command.arg("serve").arg("--data").arg(self.data()).args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+        command.envs(settings.iter().copied()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Server { child: command.spawn().unwrap() }
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.data().join("serve.log")).unwrap_or_default()
     }
@@ -96,7 +113,7 @@ impl Place {
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         // Away from any tidegate.toml of whoever runs the tests.
-        command.current_dir(self.data()).env("NO_COLOR", "1");
+        command.current_dir(self.data()).env("NO_COLOR", "1").envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 }
@@ -117,9 +134,27 @@ impl Server {
         assert_eq!(self.child.wait().unwrap().signal(), Some(9), "it had ended before it was killed");
     }
 
+    /// SIGSTOP: it stands still until it is thawed.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
+    }
+
     /// SIGTERM, and a sound end.
     pub(crate) fn stop(mut self, place: &Place) {
-        assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap().success());
+        self.signal("-TERM");
         let began = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
