@@ -201,7 +201,7 @@ async fn keys_are_found_in_all_the_usual_places() {
     let shared = file("credentials", format!("[default]\n{keys}[other]\n{keys}[wrong]\n{wrong}"));
     let json = format!(r#"{{"Version":1,"AccessKeyId":"{key}","SecretAccessKey":"{secret}"}}"#);
     let handed_out = file("keys.json", json);
-    let process = file("process", format!("[default]\ncredential_process = cat {handed_out}\n[far]\nregion = eu-west-1\n"));
+    let process = file("process", format!("[default]\ncredential_process = cat {handed_out}\n[profile far]\nregion = eu-west-1\n"));
     let nothing = file("nothing", String::new());
     let check = |credentials: &str, config: &str, more: &[(&str, &str)], expect: &str| {
         let files = [("AWS_SHARED_CREDENTIALS_FILE", credentials), ("AWS_CONFIG_FILE", config)];
