@@ -168,7 +168,7 @@ impl Kafka {
     ///
     /// When it is not running.
     pub fn freeze(&self) -> Result<()> {
-        self.process.as_ref().context("Kafka is not running")?.signal("STOP")
+        self.process.as_ref().context("Kafka is not running")?.freeze()
     }
 
     /// Lets it go on after [`Kafka::freeze`].
@@ -177,7 +177,7 @@ impl Kafka {
     ///
     /// When it is not running.
     pub fn thaw(&self) -> Result<()> {
-        self.process.as_ref().context("Kafka is not running")?.signal("CONT")
+        self.process.as_ref().context("Kafka is not running")?.thaw()
     }
 
     fn java(&self) -> Command {

@@ -3,6 +3,7 @@
 //! Tests run against these, so that what is promised of Kafka and S3 is promised of the real ones; `cargo xtask up` runs the product on them. The servers
 //! are installed by `cargo xtask test`, never by this crate, and live as long as the value that stands for them: also where a test is killed.
 
+mod freeze;
 mod guard;
 mod kafka;
 mod port;
@@ -11,6 +12,7 @@ mod proxy;
 mod s3;
 mod secure;
 
+pub use freeze::{freeze, thaw};
 pub use guard::Guard;
 pub use kafka::{JARS_VARIABLE, Kafka, KafkaOptions};
 pub use port::free as free_port;

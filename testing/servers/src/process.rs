@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::freeze::{self, signal};
 use crate::guard::Guard;
 
 /// How often is looked whether something has come true.
@@ -62,13 +63,14 @@ impl Process {
         Ok(())
     }
 
-    /// Sends a signal by its name, such as `STOP`.
-    pub(crate) fn signal(&self, signal: &str) -> Result<()> {
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).stderr(Stdio::null()).status();
-        if !sent.context("there is no program `kill`")?.success() {
-            bail!("{} (process {}) is gone, SIG{signal} did not reach it", self.name, self.id());
-        }
-        Ok(())
+    /// Lets it stand still until it is thawed.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        freeze::freeze(self.id()).with_context(|| format!("{} cannot be frozen", self.name))
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        freeze::thaw(self.id()).with_context(|| format!("{} cannot be thawed", self.name))
     }
 
     /// SIGKILL. An error unless this is what ended it: a test of a crash that was none proves nothing.
@@ -86,7 +88,7 @@ impl Process {
         if self.child.try_wait()?.is_some() {
             return Ok(());
         }
-        self.signal("TERM")?;
+        signal(self.id(), "TERM").with_context(|| format!("{} cannot be stopped", self.name))?;
         let began = Instant::now();
         while self.child.try_wait()?.is_none() {
             if began.elapsed() > patience {

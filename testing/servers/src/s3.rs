@@ -159,7 +159,7 @@ impl S3 {
     ///
     /// When it is not running.
     pub fn freeze(&self) -> Result<()> {
-        self.process.as_ref().context("the S3 gateway is not running")?.signal("STOP")
+        self.process.as_ref().context("the S3 gateway is not running")?.freeze()
     }
 
     /// Lets it go on after [`S3::freeze`].
@@ -168,7 +168,7 @@ impl S3 {
     ///
     /// When it is not running.
     pub fn thaw(&self) -> Result<()> {
-        self.process.as_ref().context("the S3 gateway is not running")?.signal("CONT")
+        self.process.as_ref().context("the S3 gateway is not running")?.thaw()
     }
 
     fn buckets(&self) -> PathBuf {

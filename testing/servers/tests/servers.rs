@@ -67,6 +67,7 @@ fn an_s3_server_comes_back_where_it_was() {
     s3.freeze().unwrap();
     let asked = std::thread::spawn(move || (ask(&address), Instant::now()));
     std::thread::sleep(Duration::from_millis(300));
+    assert!(!asked.is_finished(), "a frozen server answers");
     let thawed = Instant::now();
     s3.thaw().unwrap();
     let (answer, answered) = asked.join().unwrap();

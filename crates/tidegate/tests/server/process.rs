@@ -136,25 +136,21 @@ impl Server {
 
     /// SIGSTOP: it stands still until it is thawed.
     pub(crate) fn freeze(&self) {
-        self.signal("-STOP");
+        servers::freeze(self.pid()).unwrap();
     }
 
     /// SIGCONT.
     pub(crate) fn thaw(&self) {
-        self.signal("-CONT");
+        servers::thaw(self.pid()).unwrap();
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
-    }
-
     /// SIGTERM, and a sound end.
     pub(crate) fn stop(mut self, place: &Place) {
-        self.signal("-TERM");
+        assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap().success());
         let began = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
