@@ -259,7 +259,7 @@ pub(crate) fn now_millis() -> i64 {
 }
 
 /// The time in an id, in milliseconds since 1970. Times in the log are for people and for retention; no row depends on them.
-fn millis(id: Uuid) -> i64 {
+pub(crate) fn millis(id: Uuid) -> i64 {
     let time = id.get_timestamp().map(|time| time.to_unix()).unwrap_or_default();
     i64::try_from(time.0).unwrap_or_default().saturating_mul(1000) + i64::from(time.1 / 1_000_000)
 }

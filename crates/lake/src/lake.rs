@@ -156,6 +156,30 @@ impl Lake {
         Ok(tables)
     }
 
+    /// Removes a table with all its files, its log last: broken off, it can be called again.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub async fn remove(&self, name: &str) -> Result<(), Error> {
+        use futures::stream::{StreamExt as _, TryStreamExt as _};
+        let home = self.home(name)?;
+        if let Some(folder) = home.log.root_url().to_file_path().ok().filter(|_| self.root.scheme() == "file") {
+            // Objects have no folders, files have: those would be left, and be listed as tables.
+            let removed = tokio::fs::remove_dir_all(&folder).await;
+            return removed.map_err(|error| Error::store(format!("remove the table {name}"), error));
+        }
+        let failed = |error| Error::object(format!("remove the table {name}"), error);
+        let store = home.store();
+        let is_log = |path: &Path| path.prefix_matches(&Path::from(LOG_FOLDER));
+        let files: Vec<Path> = store.list(None).map_ok(|file| file.location).try_collect().await.map_err(failed)?;
+        let (log, data): (Vec<Path>, Vec<Path>) = files.into_iter().partition(is_log);
+        for files in [data, log] {
+            let deleted = store.delete_stream(futures::stream::iter(files).map(Ok).boxed());
+            deleted.try_for_each(|_| std::future::ready(Ok(()))).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// A DataFusion session in which every table there is now stands at its newest version: what is committed later is not seen, and nobody waits.
     /// `bronze.events` is the table `events` in the schema `bronze`; tables without a dot are in the default schema.
     ///
@@ -165,7 +189,7 @@ impl Lake {
         use futures::stream::{StreamExt as _, TryStreamExt as _};
         let session = session::empty(&self.options, &self.root, Arc::clone(&self.store))?;
         let homes = self.tables().await?.into_iter().map(|name| self.home(&name)).collect::<Result<Vec<_>, _>>()?;
-        let open = |home: Home| async move { Ok::<_, Error>(session::provider(&home).await?.map(|table| (home.name, table))) };
+        let open = |home: Home| async move { Ok::<_, Error>(session::provider(&home, None).await?.map(|table| (home.name, table))) };
         let tables: Vec<_> = futures::stream::iter(homes).map(open).buffered(OPENS_MAX).try_collect().await?;
         for (name, table) in tables.into_iter().flatten() {
             session::register(&session, &name, table)?;

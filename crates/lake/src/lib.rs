@@ -24,6 +24,7 @@ mod shape;
 mod spec;
 mod stats;
 mod table;
+mod take_over;
 mod writer;
 
 pub use compact::{Compacted, Compaction};
@@ -36,3 +37,4 @@ pub use options::Options;
 pub use s3::S3Options;
 pub use spec::TableSpec;
 pub use table::{Commit, Committed, Table};
+pub use take_over::{Keep, RowFilter};

@@ -24,12 +24,12 @@ const SPILL_SHARE: usize = 8;
 /// The schemas there always are, also before their first table.
 const SCHEMAS: [&str; 3] = ["bronze", "silver", "gold"];
 
-/// A table at its newest version, as a DataFusion table; `None` when there is none.
-pub(crate) async fn provider(home: &Home) -> Result<Option<Arc<dyn TableProvider>>, Error> {
+/// A table at its newest version, or at the one named, as a DataFusion table; `None` when there is none.
+pub(crate) async fn provider(home: &Home, version: Option<i64>) -> Result<Option<Arc<dyn TableProvider>>, Error> {
     if !home.exists().await? {
         return Ok(None);
     }
-    let snapshot = Snapshot::try_new(home.log.as_ref(), None).await;
+    let snapshot = Snapshot::try_new(home.log.as_ref(), version.map(i64::unsigned_abs)).await;
     let snapshot = snapshot.map_err(|error| Error::delta(format!("load {}", home.name), error))?;
     // Plain types for all columns: dictionaries and views are a gain within an engine and a burden on whoever takes the results.
     let config = DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };

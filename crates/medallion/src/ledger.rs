@@ -52,8 +52,8 @@ pub const BOT: &str = "bot";
 /// A count, and the digest of the identities counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many rows.
-    pub count: u64,
+    /// How many rows. Negative in the commit of a correction that takes back more than it adds, and never in the sum of a table's commits.
+    pub count: i64,
     /// Which.
     pub digest: Digest,
 }
@@ -81,7 +81,7 @@ pub struct Line<'a> {
 
 impl Counts {
     /// Counts some rows. `hour` is the start of the hour in which they were received.
-    pub fn add(&mut self, source: &str, hour: Timestamp, measure: impl Into<Cow<'static, str>>, count: u64, digest: &Digest) {
+    pub fn add(&mut self, source: &str, hour: Timestamp, measure: impl Into<Cow<'static, str>>, count: i64, digest: &Digest) {
         if !self.by_source.contains_key(source) {
             self.by_source.insert(source.to_owned(), BTreeMap::new());
         }
@@ -105,9 +105,33 @@ impl Counts {
         }
     }
 
-    /// The number of rows of a measure, over all sources and hours.
+    /// Takes away what `other` counted. What remains may be negative: a correction.
+    pub fn subtract(&mut self, other: &Self) {
+        for line in other.iter() {
+            let mut digest = Digest::default();
+            digest.subtract(&line.tally.digest);
+            self.add(line.source, line.hour, line.measure.to_owned(), -line.tally.count, &digest);
+        }
+        for tallies in self.by_source.values_mut() {
+            tallies.retain(|_, tally| *tally != Tally::default());
+        }
+        self.by_source.retain(|_, tallies| !tallies.is_empty());
+    }
+
+    /// Only these measures.
+    #[must_use]
+    pub fn only(&self, measures: &[&str]) -> Self {
+        let mut counts = Self::default();
+        for line in self.iter().filter(|line| measures.contains(&line.measure)) {
+            counts.add(line.source, line.hour, line.measure.to_owned(), line.tally.count, &line.tally.digest);
+        }
+        counts
+    }
+
+    /// The number of rows of a measure, over all sources and hours; 0 where more was taken back than counted.
     pub fn total(&self, measure: &str) -> u64 {
-        self.iter().filter(|line| line.measure == measure).map(|line| line.tally.count).sum()
+        let total: i64 = self.iter().filter(|line| line.measure == measure).map(|line| line.tally.count).sum();
+        u64::try_from(total).unwrap_or_default()
     }
 
     /// Number and digest of a measure, over all sources and hours.
@@ -166,7 +190,7 @@ struct JsonLine<'a> {
     source: Cow<'a, str>,
     hour: Timestamp,
     measure: Cow<'a, str>,
-    count: u64,
+    count: i64,
     digest: Cow<'a, str>,
 }
 
@@ -240,7 +264,7 @@ pub fn batch(commits: &[Committed<'_>]) -> Result<RecordBatch, Error> {
             sources.append_value(line.source);
             hours.append_value(line.hour.micros());
             measures.append_value(line.measure);
-            numbers.append_value(i64::try_from(line.tally.count).unwrap_or(i64::MAX));
+            numbers.append_value(line.tally.count);
             tables.append_value(commit.table_name);
             versions.append_value(commit.table_version);
             digests.append_value(line.tally.digest.to_hex());

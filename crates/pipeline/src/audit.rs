@@ -14,12 +14,13 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::tables;
 
-mod frontier;
+pub(crate) mod frontier;
 mod names;
 mod positions;
 mod rows;
-mod said;
+pub(crate) mod said;
 
+pub(crate) use rows::is_before_silver;
 use frontier::Frontier;
 use said::Said;
 
@@ -163,8 +164,8 @@ fn compare(findings: &mut Vec<Finding>, check: &str, expected: &ByHour, found: &
                 check: check.to_owned(),
                 source: Some(key.0.clone()),
                 hour: Some(key.1.to_rfc3339()),
-                expected: should.count,
-                found: is.count,
+                expected: should.count.unsigned_abs(),
+                found: is.count.unsigned_abs(),
                 events: Vec::new(),
             });
         }
@@ -175,7 +176,8 @@ fn lines(said: &Said, there: &Counts) -> BTreeMap<String, Line> {
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     let mut put = |counts: &Counts, measures: &[&str], field: fn(&mut Line) -> &mut u64| {
         for line in counts.iter().filter(|line| measures.contains(&line.measure)) {
-            *field(lines.entry(line.source.to_owned()).or_default()) += line.tally.count;
+            let field = field(lines.entry(line.source.to_owned()).or_default());
+            *field = field.saturating_add_signed(line.tally.count);
         }
     };
     put(&said.all, &[ACCEPTED], |line| &mut line.accepted);

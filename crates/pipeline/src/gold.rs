@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::stage::{Stage, Step, Surroundings};
 use crate::status::Status;
+use crate::tables::Names;
 use crate::work::Work;
 use crate::{metrics, tables};
 
@@ -40,7 +41,8 @@ pub(crate) struct Gold {
 
 /// A model with its table and its input.
 #[derive(Debug)]
-struct Fed {
+pub(crate) struct Fed {
+    names: Names,
     model: &'static Model,
     table: Table,
     input: Table,
@@ -52,9 +54,7 @@ impl Gold {
         let Surroundings { lake, config, status, work } = surroundings.clone();
         let mut models = Vec::new();
         for model in gold::models() {
-            let input = if model.reads == tables::EXPOSURES { tables::exposures() } else { tables::silver() };
-            let table = lake.table(&tables::gold(model)).await?;
-            models.push(Fed { model, table, input: lake.table(&input).await?, through: -1 });
+            models.push(Fed::open(lake, &Names::live(), model).await?);
         }
         let (look_every, status) = (config.gold_interval, status.clone());
         let mut stage = Self { lake: lake.clone(), models, work: work.clone(), led: true, look_every, status, committed };
@@ -64,7 +64,7 @@ impl Gold {
 
     async fn take_position(&mut self) -> Result<(), Error> {
         for fed in &mut self.models {
-            fed.through = fed.table.progress(&tables::progress_in(fed.model.reads)).await?.unwrap_or(-1);
+            fed.take_position().await?;
         }
         Ok(())
     }
@@ -110,18 +110,32 @@ impl Stage for Gold {
 }
 
 impl Fed {
+    pub(crate) async fn open(lake: &Lake, names: &Names, model: &'static Model) -> Result<Self, Error> {
+        let input = if model.reads == tables::EXPOSURES { names.exposures() } else { names.events() };
+        let (table, input) = (lake.table(&names.gold(model)).await?, lake.table(&input).await?);
+        let mut fed = Self { names: names.clone(), model, table, input, through: -1 };
+        fed.take_position().await?;
+        Ok(fed)
+    }
+
+    async fn take_position(&mut self) -> Result<(), Error> {
+        self.through = self.table.progress(&tables::progress_in(self.model.reads)).await?.unwrap_or(-1);
+        Ok(())
+    }
+
     /// Brings the model up to its input; tells whether anything changed.
-    async fn refresh(&mut self, lake: &Lake) -> Result<bool, Error> {
+    pub(crate) async fn refresh(&mut self, lake: &Lake) -> Result<bool, Error> {
         let newest = self.input.refresh().await?;
         if newest <= self.through {
             return Ok(false);
         }
         let began = Instant::now();
-        let changed = match self.input.added(self.through, newest).await {
-            Ok(files) => self.partitions_of(&files).await?,
+        let changed = match self.changed(newest).await {
+            Ok(Some(changed)) => changed,
+            Ok(None) => self.all_partitions(lake).await?,
             // The log no longer tells: everything may have changed.
-            Err(error) if error.kind() == lake::ErrorKind::Missing => self.all_partitions(lake).await?,
-            Err(error) => return Err(error.into()),
+            Err(Error::Lake(error)) if error.kind() == lake::ErrorKind::Missing => self.all_partitions(lake).await?,
+            Err(error) => return Err(error),
         };
         let lots: Vec<Vec<String>> = changed.into_iter().collect::<Vec<_>>().chunks(PARTITIONS_MAX).map(<[String]>::to_vec).collect();
         let last = lots.len().saturating_sub(1);
@@ -135,6 +149,16 @@ impl Fed {
         self.through = newest;
         metrics::gold(self.model.name, began.elapsed());
         Ok(!lots.is_empty())
+    }
+
+    /// The partitions that changed up to that version; `None`: all, because all rows were replaced.
+    async fn changed(&self, newest: i64) -> Result<Option<BTreeSet<String>>, Error> {
+        let infos = self.input.infos(self.through, newest).await?;
+        if infos.iter().any(|(_, info)| info.contains_key(tables::REPLACED)) {
+            return Ok(None);
+        }
+        let files = self.input.added(self.through, newest).await?;
+        self.partitions_of(&files).await.map(Some)
     }
 
     /// The values of the partition column that the rows of these files have.
@@ -151,10 +175,14 @@ impl Fed {
         Ok(values)
     }
 
-    async fn all_partitions(&self, lake: &Lake) -> Result<BTreeSet<String>, Error> {
+    /// Those that the input has, and those that Gold has and the input may have no more.
+    async fn all_partitions(&mut self, lake: &Lake) -> Result<BTreeSet<String>, Error> {
         let column = self.model.partition_by;
         let sql = format!("SELECT DISTINCT CAST({column} AS VARCHAR) AS value FROM {} WHERE {column} IS NOT NULL", self.model.reads);
-        Ok(self.query(lake, &sql).await?.iter().flat_map(texts).collect())
+        let mut all: BTreeSet<String> = self.query(lake, &sql).await?.iter().flat_map(texts).collect();
+        let value = |file: Added| file.partition_values.get(column).cloned().flatten();
+        all.extend(self.table.files().await?.into_iter().filter_map(value));
+        Ok(all)
     }
 
     async fn compute(&self, lake: &Lake, partitions: &[String]) -> Result<Vec<RecordBatch>, Error> {
@@ -165,7 +193,14 @@ impl Fed {
 
     async fn query(&self, lake: &Lake, sql: &str) -> Result<Vec<RecordBatch>, Error> {
         let failed = || Error::query(self.model.name);
-        lake.session().await?.sql(sql).await.map_err(failed())?.collect().await.map_err(failed())
+        let session = lake.session().await?;
+        if !self.names.is_live() {
+            // A model reads Silver by its name, whichever it is.
+            let input = self.input.provider().await?;
+            session.deregister_table(self.model.reads).map_err(failed())?;
+            session.register_table(self.model.reads, input).map_err(failed())?;
+        }
+        session.sql(sql).await.map_err(failed())?.collect().await.map_err(failed())
     }
 }
 

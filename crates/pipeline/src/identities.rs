@@ -27,6 +27,8 @@ const VERSIONS_MAX: i64 = 64;
 #[derive(Debug)]
 pub(crate) struct Identities {
     lake: Lake,
+    /// The name of Silver's table.
+    table: String,
     folder: PathBuf,
     options: Options,
     /// `None` while it is being made anew.
@@ -34,7 +36,8 @@ pub(crate) struct Identities {
 }
 
 impl Identities {
-    pub(crate) async fn open(lake: Lake, folder: PathBuf, limits: dedup::Limits) -> Result<Self, Error> {
+    /// Opens the index of the identities in the table of this name.
+    pub(crate) async fn open(lake: Lake, table: String, folder: PathBuf, limits: dedup::Limits) -> Result<Self, Error> {
         let options = Options { lake_id: lake.location().to_string(), limits };
         let (at, with) = (folder.clone(), options.clone());
         let opened = compute(STAGE, move || Ok(Index::open(&at, with))).await?;
@@ -46,7 +49,7 @@ impl Identities {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { lake, folder, options, index })
+        Ok(Self { lake, table, folder, options, index })
     }
 
     /// For each candidate, the content of the row that Silver has of the same event. `silver` stands at the version to be decided on.
@@ -107,6 +110,10 @@ impl Identities {
         while from < newest {
             let through = newest.min(from + VERSIONS_MAX);
             let files = silver.added(from, through).await?;
+            if let Some(file) = files.iter().find(|file| file.info.contains_key(tables::REPLACED)) {
+                // What it took away is not among what it added.
+                return Err(lake::Error::Missing(format!("version {} of {} replaced all rows", file.version, self.table)).into());
+            }
             let mut entries = Vec::new();
             for batch in silver.read(&files, Some(&COLUMNS)).await? {
                 entries.extend(entries_of(&batch));
@@ -127,7 +134,7 @@ impl Identities {
         let mut rebuild = compute(STAGE, move || Ok(Index::rebuild(&folder, options)?)).await?;
         let failed = || Error::query("making the index of identities anew");
         let session = self.lake.session().await?;
-        let sql = format!("SELECT {} FROM {}", COLUMNS.join(", "), tables::SILVER);
+        let sql = format!("SELECT {} FROM {}", COLUMNS.join(", "), self.table);
         let mut rows = session.sql(&sql).await.map_err(failed())?.execute_stream().await.map_err(failed())?;
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(failed())?;

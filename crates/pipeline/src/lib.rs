@@ -1,4 +1,4 @@
-//! The workers: journal → Bronze → Silver → Gold, the ledger beside them, upkeep behind them, and the audit of it all.
+//! The workers: journal → Bronze → Silver → Gold, the ledger beside them, upkeep behind them, the audit of it all, and its rebuild from Bronze.
 //!
 //! Each stage reads what the one before it committed, lets `medallion` decide, and commits rows and progress together through `lake`; whatever happens to
 //! it, it begins again at the progress it finds there. Nothing is decided here that `medallion` or `lake` can decide, and no state here outlives a crash
@@ -7,12 +7,14 @@
 mod audit;
 mod bronze;
 mod config;
+mod diff;
 mod error;
 mod gold;
 mod identities;
 mod ledger;
 pub mod metrics;
 mod reached;
+pub mod replay;
 mod run;
 mod silver;
 mod stage;
@@ -23,6 +25,7 @@ mod work;
 
 pub use audit::{Books, Finding, Line, audit};
 pub use config::Config;
+pub use diff::{ColumnDifference, Compared, Day, Difference, diff};
 pub use error::{Error, ErrorKind};
 pub use reached::reached;
 pub use run::Pipeline;

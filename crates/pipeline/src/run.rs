@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::silver::Silver;
 use crate::stage::{Drive, Surroundings};
 use crate::status::Status;
+use crate::tables::Names;
 use crate::upkeep;
 use crate::work::Work;
 
@@ -50,8 +51,9 @@ impl Pipeline {
         let (bronze_committed, bronze_seen) = watch::channel(-1);
         let (silver_committed, silver_seen) = watch::channel(-1);
         let bronze = Bronze::open(journal, &surroundings, stop, bronze_committed).await?;
-        let identities = Identities::open(lake.clone(), index_folder, config.index.clone()).await?;
-        let silver = Silver::open(identities, &surroundings, bronze_seen, silver_committed).await?;
+        let names = Names::live();
+        let identities = Identities::open(lake.clone(), names.events().name, index_folder, config.index.clone()).await?;
+        let silver = Silver::open(identities, &names, &surroundings, bronze_seen, silver_committed).await?;
         let gold = Gold::open(&surroundings, silver_seen.clone()).await?;
         let ledger = Ledger::open(&surroundings, silver_seen).await?;
         Ok(Self { bronze, silver, gold, ledger, lake, config, work, status, stopping })

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::identities::Identities;
 use crate::stage::{Stage, Step, Surroundings, compute};
 use crate::status::Status;
+use crate::tables::Names;
 use crate::work::{BUCKETS, Work, bucket_of, may_meet};
 use crate::{bronze, metrics, tables};
 
@@ -71,6 +72,7 @@ struct Decided {
 impl Silver {
     pub(crate) async fn open(
         identities: Identities,
+        names: &Names,
         surroundings: &Surroundings<'_>,
         bronze_committed: watch::Receiver<i64>,
         committed: watch::Sender<i64>,
@@ -78,9 +80,9 @@ impl Silver {
         let Surroundings { lake, config, status, work } = surroundings.clone();
         let mut stage = Self {
             bronze: lake.table(&tables::bronze()).await?,
-            silver: lake.table(&tables::silver()).await?,
-            exposures: lake.table(&tables::exposures()).await?,
-            dead_letters: lake.table(&tables::dead_letters()).await?,
+            silver: lake.table(&names.events()).await?,
+            exposures: lake.table(&names.exposures()).await?,
+            dead_letters: lake.table(&names.dead_letters()).await?,
             identities,
             rules: config.rules(),
             size_max: Size { rows: config.silver_rows_max, bytes: config.silver_bytes_max },
@@ -96,7 +98,21 @@ impl Silver {
         Ok(stage)
     }
 
+    /// The version of Bronze that every bucket of this process has come to.
+    pub(crate) fn reached(&self) -> i64 {
+        self.reached.values().map(|reached| reached.silver).min().unwrap_or(-1)
+    }
+
+    /// The newest version of Bronze that it knows of.
+    pub(crate) fn newest(&self) -> i64 {
+        self.bronze.version()
+    }
+
     async fn take_position(&mut self) -> Result<(), Error> {
+        for table in [&mut self.silver, &mut self.exposures, &mut self.dead_letters] {
+            // Every commit relies on it: what is decided here is decided on these rows and no others.
+            table.progress(tables::REPLACEMENTS).await?;
+        }
         let (mut reached, mut said) = (BTreeMap::new(), BTreeMap::new());
         for bucket in self.work.buckets() {
             let progress = tables::progress_in_bucket(bucket);
@@ -143,7 +159,7 @@ impl Silver {
     async fn commit(&mut self, task: &Task, through: i64, decided: Decided) -> Result<(), Error> {
         let Decided { read: _, chosen, dead_letters, counts } = decided;
         let progress: Vec<_> = task.buckets.iter().map(|bucket| (tables::progress_in_bucket(*bucket), through)).collect();
-        let commit = |counts| Commit { progress: progress.clone(), info: info(through, counts), ..Commit::default() };
+        let commit = |counts| Commit { progress: progress.clone(), guards: guards(), info: info(through, counts) };
         if chosen.exposures.num_rows() > 0 && task.reached.exposures < through {
             self.exposures.append(vec![chosen.exposures], commit(None)).await?;
         }
@@ -177,7 +193,7 @@ impl Silver {
         let unsaid = task.buckets.iter().filter_map(|bucket| self.said.get(bucket)).any(|said| through - said >= VERSIONS_UNSAID_MAX);
         if unsaid {
             let progress = task.buckets.iter().map(|bucket| (tables::progress_in_bucket(*bucket), through)).collect();
-            self.silver.append(Vec::new(), Commit { progress, info: info(through, None), ..Commit::default() }).await?;
+            self.silver.append(Vec::new(), Commit { progress, guards: guards(), info: info(through, None) }).await?;
         }
         self.moved(task, through, unsaid);
         Ok(())
@@ -263,6 +279,10 @@ fn only(batch: RecordBatch, buckets: &BTreeSet<u32>) -> Result<RecordBatch, Erro
     Ok(filter_record_batch(&batch, &mask).map_err(medallion::Error::from)?)
 }
 
+fn guards() -> Vec<String> {
+    vec![tables::REPLACEMENTS.to_owned()]
+}
+
 fn info(through: i64, counts: Option<&Counts>) -> Map<String, Value> {
     let mut info = Map::from_iter([("stage".to_owned(), "silver".into()), ("input_version".to_owned(), through.into())]);
     if let Some(counts) = counts {
@@ -271,9 +291,9 @@ fn info(through: i64, counts: Option<&Counts>) -> Map<String, Value> {
     info
 }
 
-type Refined = (Vec<Candidates>, Vec<RecordBatch>, Counts);
+pub(crate) type Refined = (Vec<Candidates>, Vec<RecordBatch>, Counts);
 
-fn refine_all(batches: &[RecordBatch], rules: &Rules) -> Result<Refined, Error> {
+pub(crate) fn refine_all(batches: &[RecordBatch], rules: &Rules) -> Result<Refined, Error> {
     let (mut candidates, mut dead_letters, mut counts) = (Vec::with_capacity(batches.len()), Vec::new(), Counts::default());
     for batch in batches {
         let refined = silver::refine(batch, rules)?;

@@ -3,6 +3,8 @@
 use lake::TableSpec;
 use medallion::{gold, schema};
 
+use crate::error::Error;
+
 /// Every event the gate took, as it came.
 pub const BRONZE: &str = "bronze.events";
 /// One row an event.
@@ -30,6 +32,95 @@ pub(crate) const GENERATION: &str = "tidegate:journal";
 /// The progress of the stage that reads a partition of the journal: the offset from which it has still to read.
 pub(crate) fn progress_in_journal(generation: u32, partition: u32) -> String {
     format!("tidegate:journal:{generation}:{partition}")
+}
+
+/// Under which name a commit says that it put other rows in the place of all there were.
+pub(crate) const REPLACED: &str = "replaced";
+
+/// The progress that says how often all rows of a table of Silver were replaced.
+pub(crate) const REPLACEMENTS: &str = "tidegate:replacements";
+
+/// The schema of Silver's tables that every stage and reader takes.
+const LIVE: &str = "silver";
+
+/// The tables of Silver and Gold: the live ones, or those of a rebuild beside them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// What follows `silver` and `gold` in the names of their schemas; empty for the live ones.
+    suffix: String,
+}
+
+impl Names {
+    pub(crate) fn live() -> Self {
+        Self { suffix: String::new() }
+    }
+
+    /// The tables of the rebuild of this name, such as `silver_v2`.
+    ///
+    /// # Errors
+    /// `Setting` for a name that is none.
+    pub(crate) fn of_build(name: &str) -> Result<Self, Error> {
+        let is_sound = |suffix: &&str| {
+            !suffix.is_empty() && suffix.len() <= 40 && suffix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        match name.strip_prefix(LIVE).and_then(|rest| rest.strip_prefix('_')).filter(is_sound) {
+            Some(suffix) => Ok(Self { suffix: format!("_{suffix}") }),
+            None => Err(Error::Setting(format!(
+                "`{name}` cannot name a rebuild of Silver: use silver_ and at most 40 lower case letters, digits and underscores, such as silver_v2"
+            ))),
+        }
+    }
+
+    /// The live tables for `silver`, else those of the rebuild.
+    ///
+    /// # Errors
+    /// As [`Names::of_build`].
+    pub(crate) fn of(name: &str) -> Result<Self, Error> {
+        if name == LIVE { Ok(Self::live()) } else { Self::of_build(name) }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.suffix.is_empty()
+    }
+
+    /// The name of Silver's schema.
+    pub(crate) fn silver(&self) -> String {
+        format!("{LIVE}{}", self.suffix)
+    }
+
+    /// Silver's events.
+    pub(crate) fn events(&self) -> TableSpec {
+        TableSpec { name: format!("{}.events", self.silver()), ..silver() }
+    }
+
+    /// Silver's exposures.
+    pub(crate) fn exposures(&self) -> TableSpec {
+        TableSpec { name: format!("{}.exposures", self.silver()), ..exposures() }
+    }
+
+    /// The dead letters. Those of a rebuild lie beside its Silver, and are only what Silver made: those of the gate are no function of Bronze.
+    pub(crate) fn dead_letters(&self) -> TableSpec {
+        if self.is_live() { dead_letters() } else { TableSpec { name: format!("{}.dead_letters", self.silver()), ..dead_letters() } }
+    }
+
+    /// The table of a model of Gold.
+    pub(crate) fn gold(&self, model: &gold::Model) -> TableSpec {
+        let spec = gold(model);
+        let name = spec.name.replacen("gold.", &format!("gold{}.", self.suffix), 1);
+        TableSpec { name, ..spec }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<TableSpec> {
+        let own = [self.events(), self.exposures(), self.dead_letters()];
+        own.into_iter().chain(gold::models().iter().map(|model| self.gold(model))).collect()
+    }
+}
+
+/// The rebuilds whose events are among these tables.
+pub(crate) fn builds(tables: &[String]) -> Vec<Names> {
+    let build = |table: &String| Names::of_build(table.strip_suffix(".events")?).ok();
+    tables.iter().filter_map(build).collect()
 }
 
 pub(crate) fn bronze() -> TableSpec {
@@ -82,4 +173,23 @@ pub(crate) fn ledger() -> TableSpec {
 
 pub(crate) fn gold(model: &gold::Model) -> TableSpec {
     TableSpec::new(model.name, model.schema(), &[model.partition_by])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rebuild_has_tables_of_its_own() {
+        let names = Names::of("silver_v2").unwrap();
+        let all: Vec<String> = names.all().into_iter().map(|spec| spec.name).collect();
+        assert_eq!(all[..4], ["silver_v2.events", "silver_v2.exposures", "silver_v2.dead_letters", "gold_v2.activity_by_minute"]);
+        assert!(!names.is_live() && Names::of("silver").unwrap().is_live());
+        assert_eq!(Names::live().dead_letters().name, DEAD_LETTERS);
+        let tables = ["silver.events", "silver_v2.events", "silver_v2.exposures", "gold_v2.events", "dead_letters"].map(str::to_owned);
+        assert_eq!(builds(&tables), [names]);
+        for bad in ["", "gold_v2", "silver_", "silver_V2", "silver_a.b", "silver2", "silver_a/b"] {
+            assert!(Names::of(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::config::Config;
 use crate::error::Error;
 use crate::ledger::COUNTED;
-use crate::tables;
+use crate::{replay, tables};
 use crate::work::{BUCKETS, Work};
 
 /// Does the upkeep until it is stopped. What fails is tried again when it is due again: nothing depends on it soon.
@@ -79,9 +79,21 @@ async fn needed_from(lake: &Lake, table: &Table) -> Result<Option<i64>, Error> {
     if name == tables::BRONZE {
         readers.push((tables::silver(), (0..BUCKETS).map(tables::progress_in_bucket).collect()));
     }
+    let mut needed: Option<i64> = None;
+    if name == tables::BRONZE {
+        // A rebuild reads the version it began with, and then goes on from there as Silver does.
+        for build in tables::builds(&lake.tables().await?) {
+            let mut reader = lake.table(&build.events()).await?;
+            let mut least = i64::MAX;
+            for bucket in 0..BUCKETS {
+                least = least.min(reader.progress(&tables::progress_in_bucket(bucket)).await?.unwrap_or(-1));
+            }
+            let from = if least >= 0 { least + 1 } else { replay::began_at(&reader).await?.unwrap_or_default() };
+            needed = Some(needed.map_or(from, |needed| needed.min(from)));
+        }
+    }
     let models = gold::models().iter().filter(|model| model.reads == name);
     readers.extend(models.map(|model| (tables::gold(model), by_version())));
-    let mut needed: Option<i64> = None;
     for (reader, progress) in readers {
         let mut reader = lake.table(&reader).await?;
         for progress in progress {

@@ -43,6 +43,12 @@ impl Work {
         Self { share: journal.share(), partitions: journal.partitions(), is_shared: journal.is_shared() }
     }
 
+    /// All of it, for good.
+    pub(crate) fn whole() -> Self {
+        let (_, share) = watch::channel(Share::new(BTreeSet::from([0])));
+        Self { share, partitions: 1, is_shared: false }
+    }
+
     /// The partitions it has now.
     pub(crate) fn partitions(&self) -> Share {
         Share::clone(&self.share.borrow())

@@ -5,8 +5,10 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::config::ConfigArgs;
+use crate::commands::diff::DiffArgs;
 use crate::commands::journal::JournalArgs;
 use crate::commands::query::QueryArgs;
+use crate::commands::replay::ReplayArgs;
 use crate::commands::send::SendArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::source::SourceArgs;
@@ -29,6 +31,7 @@ Examples:
   tidegate send events.ndjson --url http://127.0.0.1:8099 --key tg_…
   tidegate query 'SELECT event_type, count(*) FROM silver.events GROUP BY 1'
   tidegate audit                                    prove that nothing is missing
+  tidegate replay && tidegate diff                  prove that Silver is what Bronze gives
 
 Settings come from tidegate.toml, then from variables such as TIDEGATE_SERVER__LISTEN, then from flags; `tidegate config` shows them all.
 Exit codes: 0, 1 when a command failed, 2 when it was misused."
@@ -47,6 +50,8 @@ pub(crate) enum Command {
     Send(SendArgs),
     Query(QueryArgs),
     Audit(AuditArgs),
+    Replay(ReplayArgs),
+    Diff(DiffArgs),
     Config(ConfigArgs),
     Journal(JournalArgs),
     /// Measure a running server
@@ -81,6 +86,11 @@ mod tests {
         check("tidegate query x --format table --data d --lake l", true);
         check("tidegate query", false);
         check("tidegate audit --format csv", false);
+        check("tidegate replay --from 2026-11-01 --to 2026-11-02 --into silver_v2 --format json", true);
+        check("tidegate replay --from yesterday", false);
+        check("tidegate replay --cut-over --from 2026-11-01", false);
+        check("tidegate replay --into silver_v2 --drop", true);
+        check("tidegate diff silver silver_v2 --format json", true);
         check("tidegate config --format json", true);
         check("tidegate querry x", false);
     }

@@ -11,13 +11,15 @@ use telemetry::logging;
 
 pub(crate) mod audit;
 pub(crate) mod config;
+pub(crate) mod diff;
 pub(crate) mod journal;
 pub(crate) mod query;
+pub(crate) mod replay;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod source;
 
-use crate::settings::{self, Flag, Loaded};
+use crate::settings::{self, Flag, Loaded, Settings};
 
 /// The filter of the log for all commands but `serve`, whose log is what it prints.
 const QUIET_FILTER: &str = "warn";
@@ -67,13 +69,23 @@ impl LakeArgs {
     ///
     /// Settings that cannot be used; a lake that is not there or cannot be opened.
     pub(crate) async fn open(&self) -> anyhow::Result<Lake> {
+        Ok(self.open_with_settings().await?.0)
+    }
+
+    /// The same, with the settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`LakeArgs::open`].
+    pub(crate) async fn open_with_settings(&self) -> anyhow::Result<(Lake, Settings)> {
         let flag = |location: &String| Flag { name: "--lake", key: "lake.location", value: Value::from(location.as_str()) };
         let settings = self.data.load(self.lake.iter().map(flag).collect())?.settings;
         let location = settings.lake_location();
         if settings.lake_folder().is_some_and(|folder| !folder.is_dir()) {
             bail!("there is no lake at {location}; name another with --data or --lake, or start `tidegate serve`, which makes it");
         }
-        Lake::open(&location, settings.lake.options).await.with_context(|| format!("cannot open the lake at {location}"))
+        let lake = Lake::open(&location, settings.lake.options.clone()).await;
+        Ok((lake.with_context(|| format!("cannot open the lake at {location}"))?, settings))
     }
 }
 

@@ -57,6 +57,8 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Send(args) => commands::send::run(args).await,
         Command::Query(args) => commands::query::run(args).await,
         Command::Audit(args) => commands::audit::run(args).await,
+        Command::Replay(args) => Box::pin(commands::replay::run(args)).await,
+        Command::Diff(args) => commands::diff::run(args).await,
         Command::Config(args) => commands::config::run(&args),
         Command::Journal(args) => Box::pin(commands::journal::run(args)).await,
         Command::Bench(args) => bench::run(args).await.map(|()| true),

@@ -92,7 +92,20 @@ impl Table {
     /// # Errors
     /// `Retry` when the store fails.
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>, Error> {
-        session::provider(&self.home).await?.ok_or_else(|| Error::Missing(format!("the table {} has been removed", self.home.name)))
+        self.provider_of(None).await
+    }
+
+    /// The same for an older version, which must still be in the log.
+    ///
+    /// # Errors
+    /// As [`Table::provider`].
+    pub async fn provider_at(&self, version: i64) -> Result<Arc<dyn TableProvider>, Error> {
+        self.provider_of(Some(version)).await
+    }
+
+    async fn provider_of(&self, version: Option<i64>) -> Result<Arc<dyn TableProvider>, Error> {
+        let provider = session::provider(&self.home, version).await?;
+        provider.ok_or_else(|| Error::Missing(format!("the table {} has been removed", self.home.name)))
     }
 
     pub(crate) fn reader(&self, columns: Option<&[&str]>) -> Result<Reader, Error> {

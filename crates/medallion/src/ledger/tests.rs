@@ -97,3 +97,27 @@ fn the_ledger_has_a_row_a_line() {
     assert_eq!(rows[0], expected);
     assert_eq!(rows[1]["input_version"], json!(null));
 }
+
+#[test]
+fn what_is_taken_away_is_a_correction() {
+    let digest = |id: &str| Digest::of(identity(id));
+    let hour = Timestamp(3_600_000_000);
+    let of = |ids: &[&str]| {
+        let mut counts = Counts::default();
+        ids.iter().for_each(|id| counts.add("web", hour, SILVER, 1, &digest(id)));
+        counts
+    };
+    let (old, new) = (of(&["a", "b", "c"]), of(&["b", "d"]));
+    let mut correction = new.clone();
+    correction.subtract(&old);
+    assert_eq!(correction.get("web", hour, SILVER).count, -1);
+    assert_eq!(correction.total(SILVER), 0);
+    let read = Counts::from_json(&correction.to_json()).unwrap();
+    let mut sum = old.clone();
+    sum.merge(&read);
+    assert_eq!(sum, new);
+    let mut nothing = old.clone();
+    nothing.subtract(&old);
+    assert!(nothing.is_empty());
+    assert_eq!((old.only(&[SILVER]), old.only(&[DUPLICATE]).is_empty()), (old.clone(), true));
+}

@@ -14,7 +14,7 @@ use crate::work::{BUCKETS, bucket_of};
 
 /// How far Silver has come.
 #[derive(Debug, Default)]
-pub(super) struct Frontier {
+pub(crate) struct Frontier {
     /// The version of Bronze that each bucket has come to.
     through: Vec<i64>,
     /// What the versions of Bronze after the least of these took from the journal.
@@ -23,7 +23,7 @@ pub(super) struct Frontier {
 
 impl Frontier {
     /// As Silver says at the version of its handle.
-    pub(super) async fn of(silver: &mut Table) -> Result<Self, Error> {
+    pub(crate) async fn of(silver: &mut Table) -> Result<Self, Error> {
         let mut through = Vec::with_capacity(BUCKETS as usize);
         for bucket in 0..BUCKETS {
             through.push(silver.progress(&tables::progress_in_bucket(bucket)).await?.unwrap_or(-1));
@@ -31,25 +31,31 @@ impl Frontier {
         Ok(Self { through, beyond: BTreeMap::new() })
     }
 
+    /// What both have decided about.
+    pub(crate) fn common(&self, other: &Self) -> Self {
+        let through = self.through.iter().zip(&other.through).map(|(one, other)| *one.min(other)).collect();
+        Self { through, beyond: BTreeMap::new() }
+    }
+
     /// Learns which places of the journal lie beyond it.
-    pub(super) async fn look_beyond(&mut self, bronze: &Table) -> Result<(), Error> {
+    pub(crate) async fn look_beyond(&mut self, bronze: &Table) -> Result<(), Error> {
         let infos = bronze.infos(self.whole(), bronze.version()).await?;
         self.beyond = infos.into_iter().filter_map(|(version, info)| Some((version, Taken::read(&info)?))).collect();
         Ok(())
     }
 
     /// The version of Bronze up to which everything is decided.
-    pub(super) fn whole(&self) -> i64 {
+    pub(crate) fn whole(&self) -> i64 {
         self.through.iter().copied().min().unwrap_or(-1)
     }
 
     /// Whether what a version of Bronze holds of this identity is decided.
-    pub(super) fn has(&self, digest: &[u8; 16], version: i64) -> bool {
+    pub(crate) fn has(&self, digest: &[u8; 16], version: i64) -> bool {
         self.through.get(bucket_of(digest) as usize).is_some_and(|through| version <= *through)
     }
 
     /// Whether what Bronze has of this identity from this place of the journal is decided.
-    pub(super) fn has_place(&self, digest: &[u8; 16], (generation, partition, offset): (u32, u32, u64)) -> bool {
+    pub(crate) fn has_place(&self, digest: &[u8; 16], (generation, partition, offset): (u32, u32, u64)) -> bool {
         let holds = |taken: &Taken| taken.generation == generation && taken.from.get(&partition).is_some_and(|from| *from <= offset);
         self.beyond.iter().filter(|(_, taken)| holds(taken)).all(|(version, _)| self.has(digest, *version))
     }

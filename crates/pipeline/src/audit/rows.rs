@@ -28,7 +28,7 @@ pub(super) const OF_BRONZE: Which = Some(("stage", |stage| !is_before_silver(sta
 pub(super) const EXPOSURES: Which = Some(("event_type", |event_type| event_type == contract::wire::FEATURE_EXPOSURE));
 
 /// Whether the record of such a dead letter never became a row of Bronze.
-pub(super) fn is_before_silver(stage: &str) -> bool {
+pub(crate) fn is_before_silver(stage: &str) -> bool {
     matches!(stage, "gate" | "bronze")
 }
 

@@ -13,15 +13,15 @@ use crate::{ledger, tables};
 
 /// The counts of all commits of the tables.
 #[derive(Debug, Default)]
-pub(super) struct Said {
-    pub(super) all: Counts,
+pub(crate) struct Said {
+    pub(crate) all: Counts,
     /// Of those of Bronze, what Silver has decided about; as this reads it, up to the version that Silver has come to as a whole.
-    pub(super) decided: Counts,
+    pub(crate) decided: Counts,
 }
 
 impl Said {
     /// What the commits of these tables say, each up to the version its handle stands at. `bronze_version` is where Silver is as a whole.
-    pub(super) async fn read(lake: &Lake, tables: &[&Table], bronze_version: i64) -> Result<Self, Error> {
+    pub(crate) async fn read(lake: &Lake, tables: &[&Table], bronze_version: i64) -> Result<Self, Error> {
         let mut said = Self::default();
         let mut book = lake.reader(tables::LEDGER).await?;
         for table in tables {
@@ -61,7 +61,7 @@ impl Said {
             let unreadable = || Error::Info { table: name.to_owned(), version, what: "its digest in the ledger is none".to_owned() };
             let digest: Digest =
                 if digests.is_valid(row) { digests.value(row).parse().map_err(|_| unreadable())? } else { return Err(unreadable()) };
-            let (source, hour, count) = (sources.value(row), Timestamp(hours.value(row)), counts.value(row).unsigned_abs());
+            let (source, hour, count) = (sources.value(row), Timestamp(hours.value(row)), counts.value(row));
             self.all.add(source, hour, measure.to_owned(), count, &digest);
             if measure == ACCEPTED && version <= bronze_version {
                 self.decided.add(source, hour, ACCEPTED, count, &digest);

@@ -6,4 +6,5 @@ mod audit;
 mod crashes;
 mod path;
 mod place;
+mod replay;
 mod workers;

@@ -1,0 +1,152 @@
+//! `tidegate replay`: Silver and Gold anew from Bronze.
+
+use std::io::IsTerminal as _;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use pipeline::replay::{self, CutOver, Phase, Progress, Rebuilt, Replay};
+use serde_json::{Value, json};
+
+use super::{LakeArgs, say};
+use crate::misuse::Misuse;
+use crate::output::{self, Format};
+
+const REDRAW: Duration = Duration::from_millis(200);
+
+/// Rebuild Silver and Gold from Bronze, beside the live tables
+///
+/// All of Bronze is sorted by identity and decided about anew, by another algorithm than the live one; then the rebuild catches up with what has come in since. A server may go
+/// on all the time. Broken off, the same command goes on where it was. `tidegate diff` compares the rebuild with the live tables, --cut-over puts it in their place.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate replay                                            rebuild everything, as silver_rebuild and gold_rebuild
+  tidegate diff                                              is the live Silver what Bronze gives?
+  tidegate replay --cut-over                                 catch up, and take the place of the live tables
+  tidegate replay --from 2026-11-01 --to 2026-11-02 --into silver_proof
+  tidegate replay --into silver_proof --drop")]
+pub(crate) struct ReplayArgs {
+    /// The first day to rebuild, by event time [default: the first there is]
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    from: Option<chrono::NaiveDate>,
+    /// The day to end before [default: none]
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    to: Option<chrono::NaiveDate>,
+    /// The name of the rebuild: silver_ and a name; its Gold is gold_ and the same
+    #[arg(long, value_name = "NAME", default_value = "silver_rebuild")]
+    into: String,
+    /// Then put it in the place of the live tables, each in one commit, and remove it
+    #[arg(long, conflicts_with_all = ["from", "to", "drop"])]
+    cut_over: bool,
+    /// Only remove the tables of that rebuild
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    drop: bool,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    lake: LakeArgs,
+}
+
+fn day(text: &str) -> Result<chrono::NaiveDate, String> {
+    text.parse().map_err(|_| "give a day such as 2026-11-23".to_owned())
+}
+
+pub(crate) async fn run(args: ReplayArgs) -> anyhow::Result<bool> {
+    let (lake, settings) = args.lake.open_with_settings().await?;
+    if args.drop {
+        replay::drop_build(&lake, &args.into).await.map_err(misuse)?;
+        say(&format!("the rebuild {} is removed", args.into));
+        return Ok(true);
+    }
+    let index_folder = settings.data.join(format!("index-{}", args.into));
+    let replay = Replay { into: args.into.clone(), from: args.from, to: args.to, index_folder };
+    let bar = Bar::new();
+    let watcher = |progress: Progress| bar.show(progress);
+    let rebuilt = replay.run(&lake, &settings.pipeline, &watcher).await.map_err(misuse)?;
+    let cut_over = if args.cut_over { Some(replay.cut_over(&lake, &settings.pipeline, &watcher).await.map_err(misuse)?) } else { None };
+    bar.end();
+    print(args.format, &rebuilt, cut_over.as_ref())?;
+    match cut_over {
+        Some(CutOver { silver_version, .. }) => {
+            say(&format!("Silver is the rebuild since version {silver_version} of silver.events; Gold is made anew by the server"));
+        }
+        None => say(&format!("compare it with `tidegate diff silver {}`; it is in no one's way and costs its disk", rebuilt.into)),
+    }
+    Ok(true)
+}
+
+/// Names and days that cannot be used are a misuse, and everything else a failure.
+fn misuse(error: pipeline::Error) -> anyhow::Error {
+    if error.kind() == pipeline::ErrorKind::Setting { anyhow::Error::new(Misuse(error.to_string())) } else { error.into() }
+}
+
+fn print(format: Format, rebuilt: &Rebuilt, cut_over: Option<&CutOver>) -> anyhow::Result<()> {
+    let columns = ["rebuild", "bronze version", "silver", "duplicates", "dead letters", "resumed", "cut over at version"];
+    let columns = columns.map(|column| if format == Format::Table { column.to_owned() } else { column.replace(' ', "_") });
+    let mut rows = output::stdout(format, columns.into())?;
+    let version = cut_over.map_or(rebuilt.bronze_version, |cut_over| cut_over.bronze_version);
+    let silver = cut_over.map_or(rebuilt.silver, |cut_over| cut_over.silver);
+    let cells: Vec<Value> = vec![
+        json!(rebuilt.into),
+        json!(version),
+        json!(silver),
+        json!(rebuilt.duplicates),
+        json!(rebuilt.dead_letters),
+        json!(rebuilt.resumed),
+        json!(cut_over.map(|cut_over| cut_over.silver_version)),
+    ];
+    rows.write(cells)?;
+    rows.finish()?;
+    Ok(())
+}
+
+/// The progress on a terminal: what it is at, how much of it is done, and how long it may still take.
+struct Bar {
+    bar: Option<ProgressBar>,
+    phase: Mutex<Option<Phase>>,
+}
+
+impl Bar {
+    fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(1_000_000);
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {percent} % {eta}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(REDRAW);
+            bar
+        });
+        Self { bar, phase: Mutex::new(None) }
+    }
+
+    fn show(&self, progress: Progress) {
+        let Some(bar) = &self.bar else { return };
+        let mut phase = self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *phase != Some(progress.phase) {
+            *phase = Some(progress.phase);
+            // The estimate is of this phase.
+            bar.reset();
+            bar.set_message(words(progress.phase));
+        }
+        bar.set_position(u64::from(progress.done_millionths));
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Sorting => "sorting Bronze by identity",
+        Phase::Deciding => "making Silver",
+        Phase::Joining => "joining files",
+        Phase::CatchingUp => "catching up with Bronze",
+        Phase::Gold => "making Gold",
+        Phase::CuttingOver => "taking the place of the live tables",
+    }
+}
