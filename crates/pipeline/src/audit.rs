@@ -14,14 +14,16 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::tables;
 
+mod deep;
 pub(crate) mod frontier;
 mod names;
 mod positions;
 mod rows;
 pub(crate) mod said;
 
-pub(crate) use rows::is_before_silver;
+pub use deep::audit_deep;
 use frontier::Frontier;
+pub(crate) use rows::is_before_silver;
 use said::Said;
 
 /// Findings that are told at most; there may be one for each source and hour.
@@ -40,6 +42,9 @@ pub struct Books {
     pub total: Line,
     /// By source.
     pub sources: BTreeMap<String, Line>,
+    /// Rows of Silver that were made anew from Bronze and compared in all columns; `None` where that was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<u64>,
     /// What does not agree, at most 100 things.
     pub findings: Vec<Finding>,
 }
@@ -133,7 +138,7 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     for line in sources.values() {
         total.add(line);
     }
-    Ok(Books { balanced: findings.is_empty(), silver_version: silver.version(), bronze_version, total, sources, findings })
+    Ok(Books { balanced: findings.is_empty(), silver_version: silver.version(), bronze_version, total, sources, compared: None, findings })
 }
 
 async fn open(lake: &Lake, name: &str) -> Result<Table, Error> {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Int64Type};
 use lake::{Added, Commit, Lake, Table};
 use medallion::gold::{self, Model};
 use serde_json::{Map, Value};
@@ -191,6 +191,39 @@ impl Fed {
         self.query(lake, &self.model.sql_where(&condition(self.model.partition_by, partitions, is_date))).await
     }
 
+    /// Computes the whole table anew from the version of its input that it says it was made of, and tells where the two differ. `None`: it was never made, or that
+    /// version cannot be read any more.
+    pub(crate) async fn unlike(&self, lake: &Lake) -> Result<Option<Unlike>, Error> {
+        let failed = || Error::query(self.model.name);
+        let session = lake.session().await?;
+        let input = match self.input.provider_at(self.through).await {
+            Ok(input) if self.through >= 0 => input,
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == lake::ErrorKind::Missing || self.through < 0 => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        session.deregister_table(self.model.reads).map_err(failed())?;
+        session.register_table(self.model.reads, input).map_err(failed())?;
+        session.deregister_table(self.model.name).map_err(failed())?;
+        session.register_table(self.model.name, self.table.provider_at(self.table.version()).await?).map_err(failed())?;
+        let schema = self.model.schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let (columns, by) = (columns.join(", "), self.model.partition_by);
+        let made = format!("(SELECT {columns} FROM ({}))", self.model.sql_where("TRUE"));
+        let there = format!("(SELECT {columns} FROM {})", self.model.name);
+        let sql = format!(
+            "SELECT DISTINCT CAST({by} AS VARCHAR) AS value FROM (({made} EXCEPT ALL {there}) UNION ALL ({there} EXCEPT ALL {made}))"
+        );
+        let run = async |sql: &str| session.sql(sql).await.map_err(failed())?.collect().await.map_err(failed());
+        let partitions: BTreeSet<String> = run(&sql).await?.iter().flat_map(texts).collect();
+        let count = async |rows: &str| {
+            let counted = run(&format!("SELECT count(*) FROM {rows}")).await?;
+            let number = counted.first().and_then(|batch| batch.column(0).as_primitive_opt::<Int64Type>().map(|column| column.value(0)));
+            Ok::<_, Error>(number.unwrap_or_default().unsigned_abs())
+        };
+        Ok(Some(Unlike { partitions, expected: count(&made).await?, found: count(&there).await? }))
+    }
+
     async fn query(&self, lake: &Lake, sql: &str) -> Result<Vec<RecordBatch>, Error> {
         let failed = || Error::query(self.model.name);
         let session = lake.session().await?;
@@ -202,6 +235,17 @@ impl Fed {
         }
         session.sql(sql).await.map_err(failed())?.collect().await.map_err(failed())
     }
+}
+
+/// Where a table of Gold is not what its model makes of its input.
+#[derive(Debug)]
+pub(crate) struct Unlike {
+    /// The partitions concerned.
+    pub(crate) partitions: BTreeSet<String>,
+    /// Rows of the table as the model makes it.
+    pub(crate) expected: u64,
+    /// Rows that it has.
+    pub(crate) found: u64,
 }
 
 /// The texts in the first column.

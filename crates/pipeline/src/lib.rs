@@ -23,7 +23,7 @@ pub mod tables;
 mod upkeep;
 mod work;
 
-pub use audit::{Books, Finding, Line, audit};
+pub use audit::{Books, Finding, Line, audit, audit_deep};
 pub use config::Config;
 pub use diff::{ColumnDifference, Compared, Day, Difference, diff};
 pub use error::{Error, ErrorKind};

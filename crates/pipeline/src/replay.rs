@@ -200,4 +200,3 @@ async fn remove_folder(folder: PathBuf) {
         tracing::warn!(folder = %folder.display(), %error, "the index of a rebuild could not be removed");
     }
 }
-

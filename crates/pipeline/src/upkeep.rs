@@ -8,8 +8,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::config::Config;
 use crate::error::Error;
 use crate::ledger::COUNTED;
-use crate::{replay, tables};
 use crate::work::{BUCKETS, Work};
+use crate::{replay, tables};
 
 /// Does the upkeep until it is stopped. What fails is tried again when it is due again: nothing depends on it soon.
 pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch::Receiver<bool>) -> Result<(), Error> {

@@ -14,6 +14,7 @@ pub(crate) mod config;
 pub(crate) mod diff;
 pub(crate) mod journal;
 pub(crate) mod query;
+mod rebuilding;
 pub(crate) mod replay;
 pub(crate) mod send;
 pub(crate) mod serve;

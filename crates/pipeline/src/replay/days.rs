@@ -23,7 +23,9 @@ impl Days {
         if let (Some(from), Some(to)) = (from, to)
             && from >= to
         {
-            return Err(Error::Setting(format!("there is no day from {from} up to, and without, {to}: --to must be a later day than --from")));
+            return Err(Error::Setting(format!(
+                "there is no day from {from} up to, and without, {to}: --to must be a later day than --from"
+            )));
         }
         Ok(Self { from, to })
     }

@@ -220,7 +220,12 @@ pub(super) async fn counts(lake: &Lake, names: &Names) -> Result<Counts, Error> 
 }
 
 /// Bronze after that prefix, in the order of identities, in parts that end between two prefixes. The query sorts within its bound of memory and on disk beyond.
-async fn parts(session: SessionContext, after: i64, rows_max: u64, bytes_max: u64) -> Result<BoxStream<'static, Result<Part, Error>>, Error> {
+async fn parts(
+    session: SessionContext,
+    after: i64,
+    rows_max: u64,
+    bytes_max: u64,
+) -> Result<BoxStream<'static, Result<Part, Error>>, Error> {
     let sql = format!(
         "SELECT * FROM (SELECT *, {}(source, event_id) AS {PREFIX} FROM {AT_VERSION}) WHERE {PREFIX} > {after} ORDER BY {PREFIX}",
         prefix::FUNCTION

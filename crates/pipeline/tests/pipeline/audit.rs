@@ -1,6 +1,8 @@
 //! The audit finds what was planted, and names it.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{AsArray as _, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use lake::{Commit, Lake};
 
@@ -37,7 +39,6 @@ fn with_copy(rows: &RecordBatch, of: usize) -> RecordBatch {
 }
 
 fn id(rows: &RecordBatch, row: usize) -> String {
-    use arrow::array::AsArray as _;
     rows.column_by_name("event_id").unwrap().as_string::<i32>().value(row).to_owned()
 }
 
@@ -64,4 +65,63 @@ async fn a_loss_a_copy_and_a_swap_are_named() {
     check("bronze.events", |rows| without(&rows, 3), "is missing").await;
     check("bronze.events", |rows| with_copy(&rows, 7), "is there again").await;
     check("bronze.events", |rows| rows.slice(0, 9), "are missing").await;
+}
+
+/// A deep audit of what a change made of a table.
+async fn deep(place: &Place) -> pipeline::Books {
+    let index = place.path().join("index-audit");
+    pipeline::audit_deep(&place.lake().await, &place.config, index, &|_| ()).await.unwrap()
+}
+
+/// The rows with one byte of one row altered, in a column of texts.
+fn altered(rows: &RecordBatch, column: &str, row: usize) -> RecordBatch {
+    let number = rows.schema().index_of(column).unwrap();
+    let texts = rows.column(number).as_string::<i32>();
+    let change = |(index, text): (usize, Option<&str>)| match (index == row, text) {
+        (true, Some(text)) => Some(format!("{}~", &text[..text.len() - 1])),
+        (_, text) => text.map(str::to_owned),
+    };
+    let texts: StringArray = texts.iter().enumerate().map(change).collect();
+    let mut columns = rows.columns().to_vec();
+    columns[number] = Arc::new(texts);
+    RecordBatch::try_new(rows.schema(), columns).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_audit_finds_one_byte_and_an_aggregate_that_is_wrong() {
+    let place = fed().await;
+    let sound = deep(&place).await;
+    assert!(sound.balanced && sound.compared == Some(30), "{sound:?}");
+    tamper(&place, "silver.events", |rows| altered(&rows, "page_url", 3)).await;
+    let name = id(&rows(&place.lake().await, "silver.events").await, 3);
+    assert!(place.audit().await.balanced, "identities and counts are right");
+    let books = deep(&place).await;
+    let text = books.findings.iter().map(pipeline::Finding::text).collect::<Vec<_>>().join("\n");
+    assert!(!books.balanced && text.contains(&format!("web/{name}: ")) && text.contains("in page_url"), "{text}");
+    assert!(place.lake().await.tables().await.unwrap().iter().all(|table| !table.contains("audit")));
+
+    let place = fed().await;
+    tamper(&place, "gold.activity_by_day", |rows| with_copy(&rows, 0)).await;
+    assert!(place.audit().await.balanced);
+    let books = deep(&place).await;
+    let text = books.findings.iter().map(pipeline::Finding::text).collect::<Vec<_>>().join("\n");
+    assert!(
+        text.contains("rows of gold.activity_by_day, against what its model makes of Silver") && text.contains("event_date 2026-"),
+        "{text}"
+    );
+    assert_eq!(books.findings.len(), 1, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_was_changed_and_a_file_that_was_deleted_are_found() {
+    let place = fed().await;
+    tamper(&place, "ledger", |rows| without(&rows, 0)).await;
+    let books = place.audit().await;
+    assert!(!books.balanced && books.findings.iter().any(|finding| finding.text().contains("against what its commits say")), "{books:?}");
+
+    let place = fed().await;
+    let files = place.lake().await.reader("bronze.events").await.unwrap().unwrap().files().await.unwrap();
+    std::fs::remove_file(place.path().join("lake/bronze/events").join(&files[0].path)).unwrap();
+    let refused = pipeline::audit(&place.lake().await).await.unwrap_err().to_string();
+    assert!(refused.contains(&files[0].path), "{refused}");
 }

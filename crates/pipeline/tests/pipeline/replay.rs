@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch, StringArray};
+use arrow::array::{AsArray as _, RecordBatch, StringArray};
 use chrono::NaiveDate;
 use contract::Verdict;
 use lake::{Commit, Lake};
@@ -18,9 +18,15 @@ use crate::place::{Arriving, HOUR, Place, RECEIVED};
 /// Events of all kinds: of several days, copies near and far, late ones, exposures, other events under an id that is taken, and what cannot be a row of Silver.
 fn events(count: usize) -> Vec<Arriving> {
     let event = |number: usize| {
-        let id = format!("event-{}", if number % 9 == 8 { number / 2 } else { number });
+        let arriving = number;
+        let number = if number % 9 == 8 { number / 2 } else { number };
+        // Another event under an id that is taken.
+        let id = format!("event-{}", if number % 40 == 7 { number / 2 } else { number });
         let day = 10 + number % 7;
-        let page = format!(r#"{{"event_id":"{id}","event_type":"page_view","event_time":"2026-11-{day}T09:59:30Z","user_id":"u{}"}}"#, number % 50);
+        let page = format!(
+            r#"{{"event_id":"{id}","event_type":"page_view","event_time":"2026-11-{day}T09:59:30Z","user_id":"u{}"}}"#,
+            number % 50
+        );
         let mut event = match number % 11 {
             0 => Arriving::exposure(&id, &format!("s{}", number % 30), "control", "2026-11-23T09:10:00Z"),
             1 => Arriving::page(&id).judged(Verdict::Quarantined),
@@ -29,7 +35,7 @@ fn events(count: usize) -> Vec<Arriving> {
             4 => Arriving::page(&id).judged(Verdict::Flagged),
             _ => Arriving::with(&id, &page),
         };
-        event.received = RECEIVED + (number as i64 % 40) * HOUR / 4;
+        event.received = RECEIVED + (arriving as i64 % 40) * HOUR / 4;
         event
     };
     (0..count).map(event).collect()
@@ -154,7 +160,8 @@ async fn one_byte_one_loss_and_one_copy_are_found_and_named() {
     tamper(&lake, day, |batch| {
         let ids = column_of(&batch, "event_id");
         let properties = column_of(&batch, "properties");
-        let changed: StringArray = ids.iter().zip(properties).map(|(id, text)| if id == Some(&altered) { Some("{ }") } else { text }).collect();
+        let changed: StringArray =
+            ids.iter().zip(properties).map(|(id, text)| if id == Some(&altered) { Some("{ }") } else { text }).collect();
         let number = batch.schema().index_of("properties").unwrap();
         let mut columns = batch.columns().to_vec();
         columns[number] = Arc::new(changed);
@@ -173,11 +180,16 @@ async fn one_byte_one_loss_and_one_copy_are_found_and_named() {
     assert_eq!(compared.days.iter().map(|day| day.event_date.as_str()).collect::<Vec<_>>(), [day]);
     let of = |id: &str| compared.differences.iter().find(|difference| difference.event_id == id).unwrap();
     assert_eq!(compared.differences.len(), 3, "{:?}", compared.differences);
-    let columns: Vec<_> = of(&altered).columns.iter().map(|column| (column.column.as_str(), column.left.as_deref(), column.right.as_deref())).collect();
+    let columns: Vec<_> =
+        of(&altered).columns.iter().map(|column| (column.column.as_str(), column.left.as_deref(), column.right.as_deref())).collect();
     assert_eq!(columns, [("properties", Some("{ }"), Some("{}"))]);
     assert_eq!(of(&lost).what, "only silver_v2 has it");
     assert_eq!(of(&doubled).what, "silver has it 2 times, silver_v2 1 times");
-    assert!(compared.differences.iter().all(|difference| difference.why.contains("what silver has is not that")), "{:?}", compared.differences);
+    assert!(
+        compared.differences.iter().all(|difference| difference.why.contains("what silver has is not that")),
+        "{:?}",
+        compared.differences
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,10 +126,25 @@ fn from_environment(defaults: &Value, environment: Vec<(String, String)>, given:
         match known::at(defaults, &key) {
             None => return Err(unknown(defaults, key, origin)),
             Some(Value::Object(_)) => return Err(Error::Shape { key, origin, must: "a value, but it is a section; name a setting in it" }),
-            Some(default) => given.push(Given { value: json::of_text(&text, default), key, origin }),
+            Some(default) => {
+                let value = json::of_text(&text, default);
+                let value = if default.is_null() { of_a_kind_that_fits(defaults, &key, value) } else { value };
+                given.push(Given { key, origin, value });
+            }
         }
     }
     Ok(())
+}
+
+/// The default of a setting that is not set does not tell what kind of value it takes: where it takes no text, it may take a number.
+fn of_a_kind_that_fits(defaults: &Value, key: &str, value: Value) -> Value {
+    let fits = |value: &Value| {
+        let mut tree = defaults.clone();
+        known::set(&mut tree, key, value.clone());
+        serde_json::from_value::<Settings>(tree).is_ok()
+    };
+    let number = || value.as_str().map(|text| json::of_text(text, &Value::from(0))).filter(fits);
+    if fits(&value) { value } else { number().unwrap_or(value) }
 }
 
 fn unknown(defaults: &Value, key: String, origin: Origin) -> Error {

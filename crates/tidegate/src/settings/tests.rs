@@ -40,6 +40,8 @@ fn each_layer_covers_the_ones_below() {
         ("TIDEGATE_SERVER__ROLES", "ingest, pipeline"),
         ("TIDEGATE_PIPELINE__INDEX__RUNS_PER_LEVEL_MAX", "7"),
         ("TIDEGATE_JOURNAL__PARTITIONS", "2"),
+        ("TIDEGATE_JOURNAL__KAFKA__REPLICATION_FACTOR", "3"),
+        ("TIDEGATE_PLAN__FILE", "7"),
     ];
     let loaded = loaded(file, &environment, &[("--listen", "server.listen", json!("127.0.0.1:3"))]);
     let settings = &loaded.settings;
@@ -50,6 +52,8 @@ fn each_layer_covers_the_ones_below() {
     assert_eq!(settings.ingest.body_timeout, Duration::from_secs(120));
     assert_eq!(settings.lake_location(), "s3://bucket/prefix");
     assert_eq!((settings.lake_folder(), settings.pipeline.index.runs_per_level_max, settings.journal.embedded.partitions), (None, 7, 2));
+    // Neither is set by default: a number is one where a number is wanted.
+    assert_eq!((settings.journal.kafka.replication_factor, settings.plan.file.as_deref()), (Some(3), Some(std::path::Path::new("7"))));
     let origin = |key: &str| loaded.origins.get(key).map(ToString::to_string);
     assert_eq!(origin("data").as_deref(), Some("tidegate.toml"));
     assert_eq!(origin("server.listen").as_deref(), Some("--listen"));

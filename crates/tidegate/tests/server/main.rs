@@ -10,5 +10,6 @@ mod lifecycle;
 mod migration;
 mod outage;
 mod process;
+mod replay;
 mod scaled;
 mod traffic;

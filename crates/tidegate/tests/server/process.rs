@@ -110,7 +110,7 @@ impl Place {
         std::fs::read_to_string(self.data().join("serve.log")).unwrap_or_default()
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         // Away from any tidegate.toml of whoever runs the tests.
         command.current_dir(self.data()).env("NO_COLOR", "1").envs(self.settings.iter().map(|(name, value)| (name, value)));

@@ -160,7 +160,12 @@ async fn post(http: &reqwest::Client, url: &str, events: &Value) -> Result<(), &
 
 /// Every event that was acknowledged is in Silver, once, and nothing else is.
 pub(crate) fn check_silver(place: &crate::process::Place, told: &[Told]) {
-    let csv = place.run_sound(&["query", "SELECT event_id FROM silver.events", "--format", "csv"]);
+    check_silver_where(place, told, "true");
+}
+
+/// The same of those rows of Silver for which a condition holds.
+pub(crate) fn check_silver_where(place: &crate::process::Place, told: &[Told], condition: &str) {
+    let csv = place.run_sound(&["query", &format!("SELECT event_id FROM silver.events WHERE {condition}"), "--format", "csv"]);
     let mut seen: Vec<Vec<u8>> = told.iter().map(|told| vec![0; told.acknowledged as usize]).collect();
     for line in csv.lines().skip(1) {
         let (client, number) = line.trim_start_matches('c').split_once('-').unwrap();
