@@ -35,7 +35,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Event, SourceName, Violation};
 
 mod check;
+mod column;
 mod compile;
+pub mod diff;
 mod error;
 mod file;
 mod pii;
@@ -43,6 +45,7 @@ mod pii;
 mod tests;
 
 pub use check::VIOLATIONS_MAX;
+pub use column::Column;
 pub use error::Error;
 pub use pii::{Pii, PiiMark};
 
@@ -94,7 +97,18 @@ impl Plan {
     ///
     /// The first problem, with its place.
     pub fn parse(text: &str, filename: &str) -> Result<Self, Error> {
-        compile::plan(file::read(text, filename)?, filename)
+        // There is at least one, where there is no plan.
+        Self::check(text, filename)
+            .map_err(|problems| problems.into_iter().next().unwrap_or_else(|| Error::new(filename, None, "", "is no plan")))
+    }
+
+    /// The same, for who wants to know of everything that is wrong. What cannot be read as a plan at all is one problem; the schemas are looked at only in what can.
+    ///
+    /// # Errors
+    ///
+    /// All problems, in the order of the event types' names.
+    pub fn check(text: &str, filename: &str) -> Result<Self, Vec<Error>> {
+        compile::plan(file::read(text, filename).map_err(|problem| vec![problem])?, filename)
     }
 
     /// The version that the plan states of itself.
@@ -120,6 +134,11 @@ impl Plan {
     /// What the plan says an event type is for. `None` where it says nothing or does not name the type.
     pub fn description(&self, event_type: &str) -> Option<&str> {
         self.types.get(event_type)?.description.as_deref()
+    }
+
+    /// The properties of an event type, in order of name, and what each is in queries. Empty where the plan does not name the type.
+    pub fn columns(&self, event_type: &str) -> &[(String, Column)] {
+        self.types.get(event_type).map_or(&[], |found| &found.columns)
     }
 
     /// The properties of an event type with personal data, in order of place. Marks of [`Pii::None`] are left out.

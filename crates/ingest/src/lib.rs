@@ -7,6 +7,7 @@
 //! No business logic lives here: what an event is and what the plan says of it is decided in `contract`, what becomes of it in later stages.
 
 mod admission;
+mod again;
 mod answer;
 mod body;
 mod caller;
@@ -31,9 +32,11 @@ mod router;
 mod settings;
 mod sift;
 
+pub use again::judge_again;
 pub use config::Config;
 pub use error::Error;
 pub use gate::{Builder, Gate};
 pub use keys::{KeyFile, Keyring, WriteKey};
 pub use metrics::describe as describe_metrics;
+pub use record::record;
 pub use router::{health_router, not_found, router};

@@ -60,21 +60,43 @@ impl Scribe {
         let value = if refused { payload.slice(..payload.len().min(self.refused_payload_bytes_max)) } else { payload.clone() };
         let event_id = judgement.event_id.clone().unwrap_or_else(|| fresh_id(self.receipt.received_at));
         let receipt = &mut self.receipt;
-        receipt.event_id = event_id.clone();
+        receipt.event_id.clone_from(&event_id);
         receipt.event_id_generated = judgement.event_id.is_none();
         receipt.sent_at = judgement.sent_at;
         receipt.verdict = judgement.verdict;
         receipt.violations.clone_from(&judgement.violations);
         receipt.truncated_from = (full_bytes > value.len() as u64).then_some(full_bytes);
-        let header = receipt.to_bytes().map_err(|error| {
-            tracing::error!(%error, "a receipt cannot be written");
-            Error::Internal
-        })?;
-        let key = Identity { source: receipt.source.as_str(), event_id: event_id.as_str() }.digest();
-        Ok((Record { key, header: header.into(), value }, event_id))
+        Ok((record(receipt, value)?, event_id))
     }
+}
+
+/// The journal's record of an event with this receipt.
+///
+/// # Errors
+///
+/// [`Error::Internal`] when the receipt cannot be written.
+pub fn record(receipt: &Receipt, value: Bytes) -> Result<Record, Error> {
+    let header = receipt.to_bytes().map_err(|error| {
+        tracing::error!(%error, "a receipt cannot be written");
+        Error::Internal
+    })?;
+    let key = Identity { source: receipt.source.as_str(), event_id: receipt.event_id.as_str() }.digest();
+    Ok(Record { key, header: header.into(), value })
 }
 
 fn fresh_id(now: Timestamp) -> EventId {
     id::uuid_v7(now, rand::random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_that_of_the_identity() {
+        let receipt = br#"{"source":"web","event_id":"a","received_at":0,"format":"native","verdict":"accepted","plan_version":"1"}"#;
+        let made = record(&Receipt::from_bytes(receipt).unwrap(), Bytes::from_static(b"{}")).unwrap();
+        assert_eq!(made.key, Identity { source: "web", event_id: "a" }.digest());
+        assert_eq!(&made.header[..], receipt);
+    }
 }

@@ -101,7 +101,7 @@ impl Config {
     }
 
     /// What Silver is made by. The bounds on JSON are the widest there are: what the gate took under its own bounds must be readable here.
-    pub(crate) fn rules(&self) -> Rules {
+    pub fn rules(&self) -> Rules {
         Rules {
             clock_skew_tolerance_micros: micros(self.clock_skew_tolerance),
             allowed_lateness_micros: micros(self.allowed_lateness),

@@ -36,6 +36,14 @@ pub enum Error {
         /// What DataFusion says.
         source: Box<DataFusionError>,
     },
+    /// A row of the dead letters that cannot be read.
+    #[error("row {row} of a batch of dead_letters cannot be read: its column {column} is not what Tidegate writes")]
+    DeadLetter {
+        /// The column.
+        column: &'static str,
+        /// The row.
+        row: usize,
+    },
     /// What a commit says of itself cannot be read.
     #[error("version {version} of {table} says of itself what cannot be read: {what}")]
     Info {
@@ -121,7 +129,12 @@ impl Error {
             },
             Self::Query { .. } => ErrorKind::Retry,
             Self::Setting(_) | Self::NoTable { .. } | Self::Overtaken { .. } => ErrorKind::Setting,
-            Self::Medallion(_) | Self::Info { .. } | Self::Gap { .. } | Self::Foreign { .. } | Self::Panicked(_) => ErrorKind::Fatal,
+            Self::Medallion(_)
+            | Self::DeadLetter { .. }
+            | Self::Info { .. }
+            | Self::Gap { .. }
+            | Self::Foreign { .. }
+            | Self::Panicked(_) => ErrorKind::Fatal,
         }
     }
 

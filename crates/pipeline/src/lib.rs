@@ -14,12 +14,14 @@ mod identities;
 mod ledger;
 pub mod metrics;
 mod reached;
+pub mod recovery;
 pub mod replay;
 mod run;
 mod silver;
 mod stage;
 mod status;
 pub mod tables;
+pub mod trace;
 mod upkeep;
 mod work;
 

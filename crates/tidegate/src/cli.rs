@@ -4,14 +4,19 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
 use crate::commands::audit::AuditArgs;
+use crate::commands::backfill::BackfillArgs;
 use crate::commands::config::ConfigArgs;
+use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::diff::DiffArgs;
 use crate::commands::journal::JournalArgs;
+use crate::commands::plan::PlanArgs;
 use crate::commands::query::QueryArgs;
+use crate::commands::recover::RecoverArgs;
 use crate::commands::replay::ReplayArgs;
 use crate::commands::send::SendArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::source::SourceArgs;
+use crate::commands::trace::TraceArgs;
 use crate::demo::DemoArgs;
 
 /// Product events in through one gate, none of them lost, doubled or changed
@@ -48,10 +53,15 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     Source(SourceArgs),
     Send(SendArgs),
+    Backfill(BackfillArgs),
     Query(QueryArgs),
     Audit(AuditArgs),
+    Trace(TraceArgs),
+    DeadLetters(DeadLettersArgs),
+    Recover(RecoverArgs),
     Replay(ReplayArgs),
     Diff(DiffArgs),
+    Plan(PlanArgs),
     Config(ConfigArgs),
     Journal(JournalArgs),
     /// Measure a running server
@@ -87,6 +97,21 @@ mod tests {
         check("tidegate query", false);
         check("tidegate audit --format csv", false);
         check("tidegate replay --from 2026-11-01 --to 2026-11-02 --into silver_v2 --format json", true);
+        check(
+            "tidegate backfill a.csv s3://b/c --url http://localhost:1 --key k --mapping m --input csv --id content --dry-run --limit 5",
+            true,
+        );
+        check("tidegate backfill --url http://localhost:1 --key k", false);
+        check("tidegate plan check a.yaml b.yaml --format json", true);
+        check("tidegate plan diff a.yaml b.yaml --allow-breaking", true);
+        check("tidegate plan diff a.yaml", false);
+        check("tidegate trace a --format ndjson", true);
+        check("tidegate trace", false);
+        check("tidegate dead-letters --summary --source web --stage plan --from 2026-11-23 --to 2026-11-24T10:00:00+02:00", true);
+        check("tidegate dead-letters --stage nowhere", false);
+        check("tidegate dead-letters --summary --payload", false);
+        check("tidegate recover --dry-run --reason wrong_type --id a --id b", true);
+        check("tidegate recover --from yesterday", false);
         check("tidegate replay --from yesterday", false);
         check("tidegate replay --cut-over --from 2026-11-01", false);
         check("tidegate replay --into silver_v2 --drop", true);

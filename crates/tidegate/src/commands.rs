@@ -10,15 +10,20 @@ use serde_json::Value;
 use telemetry::logging;
 
 pub(crate) mod audit;
+pub(crate) mod backfill;
 pub(crate) mod config;
+pub(crate) mod dead_letters;
 pub(crate) mod diff;
 pub(crate) mod journal;
+pub(crate) mod plan;
 pub(crate) mod query;
 mod rebuilding;
+pub(crate) mod recover;
 pub(crate) mod replay;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod source;
+pub(crate) mod trace;
 
 use crate::settings::{self, Flag, Loaded, Settings};
 

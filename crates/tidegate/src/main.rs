@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+mod backfill;
 mod bench;
 mod cli;
 mod commands;
@@ -54,11 +55,16 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Demo(args) => demo::run(args).await,
         Command::Serve(args) => commands::serve::run(args).await,
         Command::Source(args) => commands::source::run(args),
+        Command::Backfill(args) => Box::pin(commands::backfill::run(args)).await,
         Command::Send(args) => commands::send::run(args).await,
-        Command::Query(args) => commands::query::run(args).await,
-        Command::Audit(args) => commands::audit::run(args).await,
+        Command::Query(args) => Box::pin(commands::query::run(args)).await,
+        Command::Audit(args) => Box::pin(commands::audit::run(args)).await,
+        Command::Trace(args) => commands::trace::run(args).await,
+        Command::DeadLetters(args) => commands::dead_letters::run(args).await,
+        Command::Recover(args) => Box::pin(commands::recover::run(args)).await,
         Command::Replay(args) => Box::pin(commands::replay::run(args)).await,
         Command::Diff(args) => commands::diff::run(args).await,
+        Command::Plan(args) => commands::plan::run(args),
         Command::Config(args) => commands::config::run(&args),
         Command::Journal(args) => Box::pin(commands::journal::run(args)).await,
         Command::Bench(args) => bench::run(args).await.map(|()| true),

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
 
+pub(crate) mod batches;
 pub(crate) mod cell;
 mod csv;
 mod table;

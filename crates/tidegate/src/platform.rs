@@ -14,6 +14,7 @@ use telemetry::clock::SharedClock;
 use telemetry::metrics::{PrometheusHandle, UPKEEP_SECONDS};
 use tokio::task::JoinHandle;
 
+pub(crate) mod control;
 mod http;
 mod medium;
 mod metrics;
@@ -23,6 +24,7 @@ mod stages;
 mod tests;
 
 use crate::settings::{Role, Settings};
+use control::Control;
 use http::Server;
 use medium::Medium;
 use stages::Stages;
@@ -35,6 +37,7 @@ pub(crate) struct Platform {
     gate: Option<Gate>,
     stages: Option<Stages>,
     server: Server,
+    control: Option<Control>,
     medium: Medium,
     upkeep: JoinHandle<()>,
 }
@@ -62,7 +65,11 @@ impl Platform {
             if settings.has(Role::Pipeline) { Some(Stages::start(medium.reading(), settings, status.clone()).await?) } else { None };
         let router = routes::router(gate.clone(), status.clone(), metrics.clone());
         let server = Server::bind(&settings.server, router).await?;
-        Ok(Self { key_file, status, gate, stages, server, medium, upkeep: tokio::spawn(keep_up(metrics)) })
+        let control = match medium.sole_writer() {
+            Some(sink) => Control::open(&settings.data, sink)?,
+            None => None,
+        };
+        Ok(Self { key_file, status, gate, stages, server, control, medium, upkeep: tokio::spawn(keep_up(metrics)) })
     }
 
     /// Where it listens.
@@ -91,6 +98,9 @@ impl Platform {
             gate.shutdown();
             gate.idle().await;
         }
+        if let Some(control) = self.control {
+            control.close().await;
+        }
         let drained = match self.stages {
             Some(stages) => stages.drain().await,
             None => Ok(()),
@@ -111,7 +121,12 @@ impl Platform {
     }
 }
 
-fn plan(settings: &Settings) -> anyhow::Result<Arc<Plan>> {
+/// The tracking plan that the settings name.
+///
+/// # Errors
+///
+/// A file that cannot be read or is no plan.
+pub(crate) fn plan(settings: &Settings) -> anyhow::Result<Arc<Plan>> {
     let Some(path) = &settings.plan.file else { return Ok(Arc::new(Plan::built_in())) };
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the tracking plan {name}"))?;

@@ -14,34 +14,51 @@ use tokio::task::JoinSet;
 mod account;
 mod batches;
 mod deliver;
-mod line;
+mod judge;
+pub(crate) mod line;
+pub(crate) mod lines;
 mod progress;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use account::Account;
-pub(crate) use batches::Input;
+pub(crate) use account::{Account, Rejects};
+pub(crate) use batches::{BATCH_BYTES_MAX, Batch, Found, Input, Place};
+pub(crate) use judge::Judge;
 pub(crate) use line::Shape;
+pub(crate) use progress::Progress;
 
 use account::Problem;
-use batches::Found;
-use deliver::Target;
-use progress::Progress;
+use deliver::{Outcome, Target};
 
 /// What is sent, where to, and how.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) inputs: Vec<Input>,
-    pub(crate) url: reqwest::Url,
-    pub(crate) key: String,
     /// `None`: as the first event of each file looks.
     pub(crate) shape: Option<Shape>,
     /// Events in one request at most.
     pub(crate) batch: usize,
+    pub(crate) delivery: Delivery,
+}
+
+/// Where events are sent to, and how.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) url: reqwest::Url,
+    pub(crate) key: String,
     /// Requests in work at a time.
     pub(crate) concurrency: usize,
     /// How long a batch is sent again and again until it is given up.
     pub(crate) patience: Duration,
+}
+
+/// Who decides on events.
+#[derive(Debug)]
+pub(crate) enum Recipient {
+    /// The gate, which makes them durable.
+    Gate(Delivery),
+    /// The gate's judge, here: nothing is sent.
+    Judge(Box<Judge>),
 }
 
 /// Sends everything, and gives account of every line read. Ends early, saying why in the account, when the gate refuses the sender (a wrong key) or a batch had
@@ -51,24 +68,46 @@ pub(crate) struct Order {
 ///
 /// When no request can be made at all.
 pub(crate) async fn run(order: Order, clock: SharedClock) -> anyhow::Result<Account> {
-    let target = Arc::new(Target::new(&order.url, &order.key, order.patience)?);
-    let progress = Progress::new(&order.inputs);
-    let (found, mut finds) = mpsc::channel(1);
-    let reader = batches::Reader { shape: order.shape, batch: order.batch, clock, bytes: progress.bar() };
-    std::thread::Builder::new().name("read".to_owned()).spawn(move || reader.run(order.inputs, &found))?;
+    let progress = Progress::new(order.inputs.iter().map(Input::bytes).sum());
+    let reader = batches::Reader { shape: order.shape, batch: order.batch, clock, bytes: progress.bar(), batches: 0 };
+    let read = move |found: &mpsc::Sender<Found>| reader.run(order.inputs, found);
+    deliver_all(Recipient::Gate(order.delivery), Account::default(), progress, read, |_| ()).await
+}
 
-    let mut account = Account::default();
+/// Delivers what a reader finds, in a thread of its own, and enters into the account what becomes of it. `settled` is told the number of each batch of which every event got
+/// its answer.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) async fn deliver_all(
+    recipient: Recipient,
+    mut account: Account,
+    progress: Progress,
+    read: impl FnOnce(&mpsc::Sender<Found>) + Send + 'static,
+    mut settled: impl FnMut(u64),
+) -> anyhow::Result<Account> {
+    let (concurrency, courier) = match recipient {
+        Recipient::Gate(Delivery { url, key, concurrency, patience }) => {
+            (concurrency, Courier::Gate(Box::new(Target::new(&url, &key, patience)?)))
+        }
+        Recipient::Judge(judge) => (1, Courier::Judge(judge)),
+    };
+    let courier = Arc::new(courier);
+    let (found, mut finds) = mpsc::channel(1);
+    std::thread::Builder::new().name("read".to_owned()).spawn(move || read(&found))?;
+
     let mut sending = JoinSet::new();
     let mut reading = true;
     while reading || !sending.is_empty() {
         tokio::select! {
-            find = finds.recv(), if reading && sending.len() < order.concurrency => match find {
+            find = finds.recv(), if reading && sending.len() < concurrency => match find {
                 Some(Found::Batch(batch)) => {
-                    let target = Arc::clone(&target);
-                    sending.spawn(async move { deliver::deliver(&target, batch).await });
+                    let courier = Arc::clone(&courier);
+                    sending.spawn(async move { (batch.number, courier.carry(batch).await) });
                 }
-                Some(Found::NoEvent { place, problem }) => {
-                    account.refuse("invalid_json", Problem::of(place, "", &problem), &progress);
+                Some(Found::NoEvent { place, code, problem }) => {
+                    account.refuse(code, Problem::of(place, "", &problem), &progress);
                 }
                 Some(Found::Unreadable { name, problem }) => {
                     account.stop(format!("cannot read {name}: {problem}"));
@@ -77,7 +116,11 @@ pub(crate) async fn run(order: Order, clock: SharedClock) -> anyhow::Result<Acco
                 None => reading = false,
             },
             Some(sent) = sending.join_next() => {
-                for piece in sent? {
+                let (number, pieces) = sent?;
+                if pieces.iter().all(|(_, outcome)| outcome.is_settled()) {
+                    settled(number);
+                }
+                for piece in pieces {
                     account.enter(piece, &progress);
                 }
                 progress.show(&account);
@@ -86,6 +129,26 @@ pub(crate) async fn run(order: Order, clock: SharedClock) -> anyhow::Result<Acco
             }
         }
     }
+    account.finish();
     progress.end();
     Ok(account)
+}
+
+/// Who carries a batch to where it is decided on.
+#[derive(Debug)]
+enum Courier {
+    Gate(Box<Target>),
+    Judge(Box<Judge>),
+}
+
+impl Courier {
+    async fn carry(&self, batch: Batch) -> Vec<(Batch, Outcome)> {
+        match self {
+            Self::Gate(target) => deliver::deliver(target, batch).await,
+            Self::Judge(judge) => {
+                let outcome = judge.judge(&batch);
+                vec![(batch, outcome)]
+            }
+        }
+    }
 }

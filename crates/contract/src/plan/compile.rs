@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use serde_saphyr::Spanned;
 
 use super::file::{PlanFile, TypeRules, place};
-use super::{Error, PiiMark, Plan, pii};
+use super::{Column, Error, PiiMark, Plan, pii};
 use crate::violation::pointer_token;
 
 /// One event type, ready to check. Each property has its own validator, so that the properties of an event can be checked where they are.
@@ -22,13 +22,19 @@ pub(super) struct EventType {
     /// For the properties as a whole.
     pub(super) whole: Option<Validator>,
     pub(super) pii: Vec<PiiMark>,
+    pub(super) columns: Vec<(String, Column)>,
 }
 
-pub(super) fn plan(file: PlanFile, filename: &str) -> Result<Plan, Error> {
+/// The plan, or all that is wrong with it.
+pub(super) fn plan(file: PlanFile, filename: &str) -> Result<Plan, Vec<Error>> {
     let mut types = BTreeMap::new();
+    let mut problems = Vec::new();
     for (name, rules) in file.types {
         let scope = Scope { filename, path: format!("types.{name}"), definitions: &file.definitions };
-        types.insert(name, scope.event_type(rules)?);
+        types.insert(name, scope.event_type(rules, &mut problems));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
     }
     Ok(Plan {
         version: file.version,
@@ -48,31 +54,41 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    fn event_type(&self, rules: Spanned<TypeRules>) -> Result<EventType, Error> {
+    fn event_type(&self, rules: Spanned<TypeRules>, problems: &mut Vec<Error>) -> EventType {
         let rules = rules.value;
         let mut properties = BTreeMap::new();
         let mut marks = Vec::new();
         for (name, schema) in &rules.properties {
             let path = format!("{}.properties.{name}", self.path);
-            properties.insert(name.clone(), self.validator(&path, schema)?);
             let field = format!("/properties/{}", pointer_token(name));
-            let collected = pii::collect(&field, &schema.value, self.definitions, 0, &mut marks);
-            collected.map_err(|problem| Error::new(self.filename, place(schema), path, problem))?;
+            match self.validator(&path, schema) {
+                Ok(validator) => _ = properties.insert(name.clone(), validator),
+                Err(problem) => problems.push(problem),
+            }
+            if let Err(problem) = pii::collect(&field, &schema.value, self.definitions, 0, &mut marks) {
+                problems.push(Error::new(self.filename, place(schema), path, problem));
+            }
         }
-        if let Some(name) = rules.required.iter().find(|name| !properties.contains_key(&name.value)) {
+        for name in rules.required.iter().filter(|name| !rules.properties.contains_key(&name.value)) {
             let message = format!("{:?} is not among the type's properties; add it there, with {{}} if it may be anything", name.value);
-            return Err(Error::new(self.filename, place(name), format!("{}.required", self.path), message));
+            problems.push(Error::new(self.filename, place(name), format!("{}.required", self.path), message));
         }
+        let columns = rules.properties.iter().map(|(name, schema)| (name.clone(), Column::of(&schema.value))).collect();
         let whole_path = format!("{}.schema", self.path);
-        Ok(EventType {
+        let whole = rules.schema.map(|schema| self.validator(&whole_path, &schema)).transpose();
+        EventType {
             description: rules.description,
             require_subject: rules.require_subject,
             properties,
             required: rules.required.into_iter().map(|name| name.value).collect(),
             additional_properties: rules.additional_properties,
-            whole: rules.schema.map(|schema| self.validator(&whole_path, &schema)).transpose()?,
+            whole: whole.unwrap_or_else(|problem| {
+                problems.push(problem);
+                None
+            }),
             pii: marks,
-        })
+            columns,
+        }
     }
 
     fn validator(&self, path: &str, schema: &Spanned<Value>) -> Result<Validator, Error> {

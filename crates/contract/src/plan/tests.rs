@@ -213,3 +213,18 @@ fn a_version_keeps_its_spelling() {
         assert_eq!(Plan::parse(text, "plan.yaml").unwrap().version(), version);
     }
 }
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let text = "version: '1'\ntypes:\n  a:\n    properties:\n      x: {type: nothing}\n      y: {pattern: '('}\n    required: [z]\n  b:\n    properties:\n      p: {pii: shred}\n    schema: 7\n";
+    let problems = Plan::check(text, "plan.yaml").unwrap_err();
+    let told: Vec<_> = problems.iter().map(|problem| (problem.path(), problem.line_and_column().map(|(line, _)| line))).collect();
+    let expected = [
+        ("types.a.properties.x.type", Some(5)),
+        ("types.a.properties.y.pattern", Some(6)),
+        ("types.a.required", Some(7)),
+        ("types.b.properties.p", Some(10)),
+        ("types.b.schema", Some(11)),
+    ];
+    assert_eq!(told, expected, "{problems:?}");
+}

@@ -1,5 +1,7 @@
 //! From the journal to Gold.
 
+use std::collections::BTreeSet;
+
 use contract::Verdict;
 use journal::Record;
 
@@ -76,6 +78,50 @@ async fn late_events_go_to_their_own_day_and_correct_what_they_touch() {
     assert_eq!(place.texts("SELECT event_id FROM silver.events WHERE is_late").await, ["late"]);
     assert_eq!(place.texts("SELECT event_id FROM silver.events WHERE clock_corrected").await, ["from the future"]);
     assert_eq!(place.number("SELECT count(*) FROM gold.activity_by_minute WHERE event_date = DATE '2026-11-20' AND late = 1").await, 1);
+}
+
+/// The files of a table, each with the partition it is in.
+async fn files(place: &Place, table: &str) -> BTreeSet<(String, String)> {
+    let mut table = place.lake().await.reader(table).await.unwrap().unwrap();
+    let files = table.files().await.unwrap();
+    let partition = |file: &lake::Added| file.partition_values.values().next().cloned().flatten().unwrap_or_default();
+    files.iter().map(|file| (file.path.clone(), partition(file))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_sixty_days_ago_changes_its_own_rows_and_touches_no_other_file() {
+    const TABLES: [&str; 5] =
+        ["silver.events", "silver.exposures", "gold.activity_by_minute", "gold.activity_by_day", "gold.experiment_subjects"];
+    let place = Place::new();
+    let day = |ago: u32| (chrono::NaiveDate::from_ymd_opt(2026, 11, 23).unwrap() - chrono::Days::new(ago.into())).to_string();
+    let view = |id: &str, ago: u32| {
+        Arriving::with(
+            id,
+            &format!(r#"{{"event_id":"{id}","event_type":"page_view","event_time":"{}T09:00:00Z","user_id":"u"}}"#, day(ago)),
+        )
+    };
+    let mut events: Vec<Arriving> = (0..70).flat_map(|ago| [view(&format!("a{ago}"), ago), view(&format!("b{ago}"), ago)]).collect();
+    events.push(Arriving::exposure("e", "ann", "treatment", &format!("{}T09:10:00Z", day(60))));
+    place.feed(&events).await;
+    let rows = "SELECT CAST(event_date AS VARCHAR) || ' ' || event_type || ' ' || CAST(events AS VARCHAR) || ' ' || CAST(users AS VARCHAR) FROM gold.activity_by_day \
+                ORDER BY 1";
+    let (rows_before, mut before) = (place.texts(rows).await, Vec::new());
+    for table in TABLES {
+        before.push(files(&place, table).await);
+    }
+
+    place.feed(&[view("late", 60)]).await;
+
+    let changed: Vec<(String, String)> =
+        rows_before.iter().zip(place.texts(rows).await).filter(|(was, is)| *was != is).map(|(was, is)| (was.clone(), is)).collect();
+    assert_eq!(changed, [(format!("{} page_view 2 1", day(60)), format!("{} page_view 3 1", day(60)))]);
+    for (table, before) in TABLES.iter().zip(before) {
+        let after = files(&place, table).await;
+        let touched: BTreeSet<&str> = before.symmetric_difference(&after).map(|(_, partition)| partition.as_str()).collect();
+        let expected: Vec<String> = if table.ends_with("exposures") || table.ends_with("subjects") { Vec::new() } else { vec![day(60)] };
+        assert_eq!(touched.into_iter().collect::<Vec<_>>(), expected, "{table}");
+        assert!(table.starts_with("gold.") || before.is_subset(&after), "{table}: rows of Silver stay where they are");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,20 +5,25 @@ use clap::Args;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::SessionContext;
-use futures::StreamExt as _;
 use lake::Lake;
 
 use super::LakeArgs;
-use crate::output::{self, Format, cell};
+use crate::output::Format;
+use crate::output::batches::{self, Failure};
+use crate::platform;
+
+mod typed;
 
 /// Ask the tables with SQL, also while a server writes them
 ///
-/// The tables are bronze.*, silver.*, gold.*, dead_letters and ledger; `SHOW TABLES` lists those there are, `DESCRIBE silver.events` their columns. A query sees the tables as
-/// they were when it began. Nothing can be changed by one.
+/// The tables are bronze.*, silver.*, gold.*, dead_letters and ledger; `SHOW TABLES` lists those there are, `DESCRIBE silver.events` their columns. For each event type of the tracking plan there
+/// is a view such as events.page_view, with its properties as columns of their types; json_text, json_integer, json_number, json_boolean, json_time and json_value take any property, as in
+/// json_number(properties, 'price'). A query sees the tables as they were when it began. Nothing can be changed by one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   tidegate query 'SELECT event_type, count(*) AS events FROM silver.events GROUP BY 1 ORDER BY 2 DESC'
+  tidegate query 'SELECT page_path, title, count(*) FROM events.page_view GROUP BY 1, 2'
   tidegate query 'SELECT source, code, count(*) FROM dead_letters GROUP BY 1, 2' --format csv
   tidegate query 'SHOW TABLES' --lake /mnt/lake")]
 pub(crate) struct QueryArgs {
@@ -31,8 +36,10 @@ pub(crate) struct QueryArgs {
 }
 
 pub(crate) async fn run(args: QueryArgs) -> anyhow::Result<bool> {
-    let lake = args.lake.open().await?;
+    let (lake, settings) = args.lake.open_with_settings().await?;
     let session = lake.session().await?;
+    let plan = platform::plan(&settings)?;
+    typed::register(&session, &plan).await?;
     match answer(&session, &args.sql, args.format).await {
         Ok(()) => Ok(true),
         Err(Failure::Query(error)) => Err(explained(error, &lake).await),
@@ -40,43 +47,10 @@ pub(crate) async fn run(args: QueryArgs) -> anyhow::Result<bool> {
     }
 }
 
-enum Failure {
-    Query(DataFusionError),
-    Print(anyhow::Error),
-}
-
-impl From<DataFusionError> for Failure {
-    fn from(error: DataFusionError) -> Self {
-        Self::Query(error)
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::Print(error.into())
-    }
-}
-
 async fn answer(session: &SessionContext, sql: &str, format: Format) -> Result<(), Failure> {
     let only_read = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let frame = session.sql_with_options(sql, only_read).await?;
-    let columns = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let mut batches = frame.execute_stream().await?;
-    // Only once there is something to print, so that a query that fails prints nothing else.
-    let mut next = batches.next().await.transpose()?;
-    let mut rows = output::stdout(format, columns)?;
-    'all: while let Some(batch) = next {
-        for row in 0..batch.num_rows() {
-            let cells = batch.columns().iter().map(|column| cell::json(column.as_ref(), row));
-            let cells = cells.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Print(error.into()))?;
-            if !rows.write(cells)? {
-                break 'all;
-            }
-        }
-        next = batches.next().await.transpose()?;
-    }
-    rows.finish()?;
-    Ok(())
+    batches::print(frame.execute_stream().await?, format).await
 }
 
 /// The error in one line, with the tables there are where one was not found.

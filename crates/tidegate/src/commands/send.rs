@@ -13,7 +13,7 @@ use telemetry::clock::SystemClock;
 use super::say;
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
-use crate::send::{self, Input, Order, Shape};
+use crate::send::{self, Account, Delivery, Input, Order, Shape};
 
 /// What stands for standard input among the files.
 const STDIN: &str = "-";
@@ -34,27 +34,48 @@ pub(crate) struct SendArgs {
     /// Files to send; - is standard input
     #[arg(value_name = "FILE", default_value = STDIN)]
     files: Vec<PathBuf>,
-    /// Address of the gate, such as http://127.0.0.1:8099
-    #[arg(long, value_name = "URL", env = "TIDEGATE_URL")]
-    url: String,
-    /// Write key
-    #[arg(long, value_name = "KEY", env = "TIDEGATE_KEY", hide_env_values = true)]
-    key: String,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     /// Shape of the events; auto looks at the first one of each file
     #[arg(long, value_enum, default_value_t)]
     shape: ShapeArg,
     /// Events in one request at most
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Where events are sent to, and how.
+#[derive(Debug, Args)]
+pub(crate) struct DeliveryArgs {
+    /// Address of the gate, such as http://127.0.0.1:8099
+    #[arg(long, value_name = "URL", env = "TIDEGATE_URL")]
+    url: String,
+    /// Write key
+    #[arg(long, value_name = "KEY", env = "TIDEGATE_KEY", hide_env_values = true)]
+    key: String,
     /// Requests in work at a time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
     /// How long a batch is sent again before it is given up, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     retry_for: u32,
-    /// How the summary is printed
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+}
+
+impl DeliveryArgs {
+    /// The address and the key, looked at.
+    pub(crate) fn delivery(self) -> Result<Delivery, Misuse> {
+        let url: Url =
+            self.url.parse().map_err(|error| Misuse(format!("--url {}: {error}; give it such as http://127.0.0.1:8099", self.url)))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(Misuse(format!("--url {url} is no address of a gate; give it such as http://127.0.0.1:8099")));
+        }
+        let key: ingest::WriteKey = self.key.parse().map_err(|error: ingest::keys::Error| Misuse(format!("--key: {error}")))?;
+        let (concurrency, patience) = (usize::from(self.concurrency), Duration::from_secs(self.retry_for.into()));
+        Ok(Delivery { url, key: key.reveal().to_owned(), concurrency, patience })
+    }
 }
 
 /// The shape of the events.
@@ -75,6 +96,12 @@ pub(crate) async fn run(args: SendArgs) -> anyhow::Result<bool> {
         say("reading events from the terminal, one JSON object a line; Ctrl-D ends");
     }
     let account = send::run(order(args)?, Arc::new(SystemClock)).await?;
+    print(&account, format)?;
+    Ok(account.is_clean())
+}
+
+/// What became of all that was read.
+pub(crate) fn print(account: &Account, format: Format) -> anyhow::Result<()> {
     let mut rows = output::stdout(format, ["events", "code", "count"].map(str::to_owned).into())?;
     for (outcome, code, count) in account.rows() {
         if !rows.write(vec![json!(outcome), if code.is_empty() { json!(null) } else { json!(code) }, json!(count)])? {
@@ -85,28 +112,19 @@ pub(crate) async fn run(args: SendArgs) -> anyhow::Result<bool> {
     if let Some(reason) = &account.stopped {
         say(&format!("error: stopped before the end: {reason}"));
     }
-    Ok(account.is_clean())
+    Ok(())
 }
 
 fn order(args: SendArgs) -> Result<Order, Misuse> {
-    let url: Url =
-        args.url.parse().map_err(|error| Misuse(format!("--url {}: {error}; give it such as http://127.0.0.1:8099", args.url)))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(Misuse(format!("--url {url} is no address of a gate; give it such as http://127.0.0.1:8099")));
-    }
-    let key: ingest::WriteKey = args.key.parse().map_err(|error: ingest::keys::Error| Misuse(format!("--key: {error}")))?;
     let input = |file: PathBuf| if file.as_os_str() == STDIN { Input::Stdin } else { Input::File(file) };
     Ok(Order {
         inputs: args.files.into_iter().map(input).collect(),
-        url,
-        key: key.reveal().to_owned(),
         shape: match args.shape {
             ShapeArg::Auto => None,
             ShapeArg::Native => Some(Shape::Native),
             ShapeArg::Segment => Some(Shape::Segment),
         },
         batch: usize::try_from(args.batch).unwrap_or(usize::MAX),
-        concurrency: usize::from(args.concurrency),
-        patience: Duration::from_secs(args.retry_for.into()),
+        delivery: args.delivery.delivery()?,
     })
 }

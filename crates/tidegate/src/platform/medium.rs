@@ -57,6 +57,14 @@ impl Medium {
         }
     }
 
+    /// A journal that only this process can append to. Kafka's anyone can.
+    pub(super) fn sole_writer(&self) -> Option<Arc<dyn Sink>> {
+        match self {
+            Self::Embedded(journal) => Some(Arc::clone(journal) as Arc<dyn Sink>),
+            Self::Read(_) | Self::Kafka(_) | Self::Spooled(_) => None,
+        }
+    }
+
     /// What the stages read.
     pub(super) fn reading(&self) -> Reading {
         match self {

@@ -1,16 +1,19 @@
 //! What became of every line that was read.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
 
 use super::batches::{Batch, Place};
-use super::deliver::{Delivery, Notice};
+use super::deliver::{Notice, Outcome};
 use super::progress::Progress;
 
 /// So many refused events are shown; the rest is counted.
 pub(crate) const PROBLEMS_SHOWN_MAX: u64 = 10;
 
 /// What became of every line that was read: `read` is the sum of `accepted`, `refused` and `undelivered`.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Account {
     /// Lines that are not blank.
     pub(crate) read: u64,
@@ -26,6 +29,8 @@ pub(crate) struct Account {
     pub(crate) undelivered: u64,
     /// Why not everything was read.
     pub(crate) stopped: Option<String>,
+    /// Where the refused ones are written, all of them.
+    rejects: Option<Rejects>,
     shown: u64,
 }
 
@@ -35,15 +40,22 @@ pub(super) struct Problem {
     place: Option<Place>,
     field: String,
     message: String,
+    /// The event, as it was to be sent.
+    event: Option<Vec<u8>>,
 }
 
 impl Problem {
     pub(super) fn of(place: Place, field: &str, message: &str) -> Self {
-        Self { place: Some(place), field: field.to_owned(), message: message.to_owned() }
+        Self { place: Some(place), field: field.to_owned(), message: message.to_owned(), event: None }
     }
 }
 
 impl Account {
+    /// An account that writes the refused ones down.
+    pub(crate) fn with_rejects(rejects: Option<Rejects>) -> Self {
+        Self { rejects, ..Self::default() }
+    }
+
     /// Whether every line was taken.
     pub(crate) fn is_clean(&self) -> bool {
         self.refused.is_empty() && self.undelivered == 0 && self.stopped.is_none()
@@ -64,6 +76,13 @@ impl Account {
         rows
     }
 
+    /// Writes what is left of the refused ones.
+    pub(super) fn finish(&mut self) {
+        if let Some(Err(error)) = self.rejects.as_mut().map(Rejects::finish) {
+            self.stop(format!("the refused events cannot be written: {error}"));
+        }
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.is_some()
     }
@@ -80,11 +99,11 @@ impl Account {
     }
 
     /// A piece that was sent, and what became of it.
-    pub(super) fn enter(&mut self, (batch, delivery): (Batch, Delivery), progress: &Progress) {
+    pub(super) fn enter(&mut self, (batch, outcome): (Batch, Outcome), progress: &Progress) {
         let events = batch.events.len() as u64;
         self.read += events;
-        match delivery {
-            Delivery::Judged(answer) => {
+        match outcome {
+            Outcome::Judged(answer) => {
                 self.accepted += events.saturating_sub(answer.rejected.len() as u64);
                 for notice in &answer.quarantined {
                     count(&mut self.quarantined, &notice.code);
@@ -93,20 +112,21 @@ impl Account {
                     count(&mut self.flagged, &notice.code);
                 }
                 for Notice { index, code, field, message } in answer.rejected {
-                    let place = batch.events.get(index).map(|(place, _)| place.clone());
-                    self.refused_one(&code, Problem { place, field, message }, progress);
+                    let (place, event) = batch.events.get(index).cloned().unzip();
+                    self.refused_one(&code, Problem { place, field, message, event }, progress);
                 }
             }
-            Delivery::Refused { code, message } => {
-                for (place, _) in batch.events {
-                    self.refused_one(&code, Problem { place: Some(place), field: String::new(), message: message.clone() }, progress);
+            Outcome::Refused { code, message } => {
+                for (place, event) in batch.events {
+                    let problem = Problem { place: Some(place), field: String::new(), message: message.clone(), event: Some(event) };
+                    self.refused_one(&code, problem, progress);
                 }
             }
-            Delivery::Forbidden(reason) => {
+            Outcome::Forbidden(reason) => {
                 self.undelivered += events;
                 self.stop(reason);
             }
-            Delivery::GivenUp(reason) => {
+            Outcome::GivenUp(reason) => {
                 self.undelivered += events;
                 let from = batch.events.first().map_or_else(String::new, |(place, _)| format!(" from {place} on"));
                 self.stop(format!("a batch{from} was given up: {reason}"));
@@ -116,6 +136,9 @@ impl Account {
 
     fn refused_one(&mut self, code: &str, problem: Problem, progress: &Progress) {
         count(&mut self.refused, code);
+        if let Some(Err(error)) = self.rejects.as_mut().map(|rejects| rejects.write(code, &problem)) {
+            self.stop(format!("the refused events cannot be written: {error}"));
+        }
         self.shown += 1;
         if self.shown > PROBLEMS_SHOWN_MAX {
             return;
@@ -126,6 +149,35 @@ impl Account {
         if self.shown == PROBLEMS_SHOWN_MAX {
             progress.say("further ones are only counted");
         }
+    }
+}
+
+/// A file with a line of JSON for each refused event: where it stands, what is wrong with it, and the event.
+#[derive(Debug)]
+pub(crate) struct Rejects {
+    file: BufWriter<File>,
+}
+
+impl Rejects {
+    /// Begins the file anew.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: BufWriter::new(File::create(path)?) })
+    }
+
+    fn write(&mut self, code: &str, problem: &Problem) -> io::Result<()> {
+        let Problem { place, field, message, event } = problem;
+        let (file, row) = place.as_ref().map(|place| (place.file.as_ref(), place.line)).unzip();
+        let event = event.as_deref().map(String::from_utf8_lossy);
+        let line = serde_json::json!({ "file": file, "row": row, "code": code, "field": field, "message": message, "event": event });
+        writeln!(self.file, "{line}")
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

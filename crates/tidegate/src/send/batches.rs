@@ -2,25 +2,24 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use contract::Timestamp;
-use flate2::read::MultiGzDecoder;
 use indicatif::ProgressBar;
 use telemetry::clock::SharedClock;
 use tokio::sync::mpsc::Sender;
 
 use super::line::{self, Shape};
+use super::lines::{self, LINE_BYTES_MAX, Line, next_line};
 
-/// The longest line in bytes: the largest body that a gate takes by default.
-const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A batch that has so many bytes is full, however few events it holds. Keeps a body within what a gate takes by default.
-const BATCH_BYTES_MAX: usize = 1024 * 1024;
-const READ_BUFFER_BYTES: usize = 256 * 1024;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(crate) const BATCH_BYTES_MAX: usize = 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// The code of a line that is no JSON object.
+pub(crate) const NO_JSON: &str = "invalid_json";
 
 /// Where events are read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +28,16 @@ pub(crate) enum Input {
     Stdin,
     /// A file.
     File(PathBuf),
+}
+
+impl Input {
+    /// Its size, where that is known.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::Stdin => None,
+            Self::File(path) => std::fs::metadata(path).ok().filter(|file| file.is_file()).map(|file| file.len()),
+        }
+    }
 }
 
 impl fmt::Display for Input {
@@ -43,9 +52,9 @@ impl fmt::Display for Input {
 /// Where a line stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(super) file: Arc<str>,
+    pub(crate) file: Arc<str>,
     /// From 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
 }
 
 impl fmt::Display for Place {
@@ -57,17 +66,20 @@ impl fmt::Display for Place {
 /// Events that are sent together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Batch {
-    pub(super) shape: Shape,
-    pub(super) events: Vec<(Place, Vec<u8>)>,
+    /// Which one it is of all that are read, from 0. Its parts have it too, where it is divided.
+    pub(crate) number: u64,
+    pub(crate) shape: Shape,
+    pub(crate) events: Vec<(Place, Vec<u8>)>,
 }
 
 /// What the reader finds.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Batch(Batch),
     /// A line that is no event.
     NoEvent {
         place: Place,
+        code: &'static str,
         problem: String,
     },
     /// The input ends here, though it does not end.
@@ -85,6 +97,7 @@ pub(super) struct Reader {
     pub(super) clock: SharedClock,
     /// Moved by the bytes read.
     pub(super) bytes: ProgressBar,
+    pub(super) batches: u64,
 }
 
 /// Nobody wants what is found any more.
@@ -92,10 +105,11 @@ struct Unwanted;
 
 impl Reader {
     /// Hands over what is found until everything is read or nobody wants it any more.
-    pub(super) fn run(&self, inputs: Vec<Input>, found: &Sender<Found>) {
+    pub(super) fn run(mut self, inputs: Vec<Input>, found: &Sender<Found>) {
         for input in inputs {
             let name: Arc<str> = input.to_string().into();
-            let outcome = self.open(&input).map(|lines| self.read(lines, &name, found));
+            let opened = self.open(&input);
+            let outcome = opened.map(|lines| self.read(lines, &name, found));
             match outcome {
                 Ok(Ok(None)) => {}
                 Ok(Ok(Some(problem))) | Err(problem) => {
@@ -113,17 +127,11 @@ impl Reader {
             Input::Stdin => Box::new(io::stdin()),
             Input::File(path) => Box::new(File::open(path)?),
         };
-        let mut raw = BufReader::with_capacity(READ_BUFFER_BYTES, self.bytes.wrap_read(raw));
-        let is_gzip = raw.fill_buf()?.starts_with(&GZIP_MAGIC);
-        if is_gzip {
-            let unpacked = MultiGzDecoder::new(raw);
-            return Ok(Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, unpacked)));
-        }
-        Ok(Box::new(raw))
+        lines::unpacked(self.bytes.wrap_read(raw))
     }
 
     /// Reads one input to its end; the error that ended it early is returned as a value.
-    fn read(&self, mut lines: Box<dyn BufRead>, name: &Arc<str>, found: &Sender<Found>) -> Result<Option<io::Error>, Unwanted> {
+    fn read(&mut self, mut lines: Box<dyn BufRead>, name: &Arc<str>, found: &Sender<Found>) -> Result<Option<io::Error>, Unwanted> {
         let give = |find: Found| found.blocking_send(find).map_err(|_| Unwanted);
         let mut shape = self.shape;
         let mut events = Vec::new();
@@ -144,7 +152,7 @@ impl Reader {
             number += 1;
             let place = Place { file: Arc::clone(name), line: number };
             if line == Line::TooLong {
-                give(Found::NoEvent { place, problem: format!("is longer than {LINE_BYTES_MAX} bytes") })?;
+                give(Found::NoEvent { place, code: NO_JSON, problem: format!("is longer than {LINE_BYTES_MAX} bytes") })?;
                 continue;
             }
             let mut text = buffer.as_slice();
@@ -156,7 +164,7 @@ impl Reader {
                 continue;
             }
             match line::read(text) {
-                Err(problem) => give(Found::NoEvent { place, problem })?,
+                Err(problem) => give(Found::NoEvent { place, code: NO_JSON, problem })?,
                 Ok(event) => {
                     let shape = *shape.get_or_insert_with(|| event.shape());
                     let event = event.with_id(shape, || self.new_id()).into_owned();
@@ -174,13 +182,17 @@ impl Reader {
     }
 
     fn hand_over(
-        &self,
+        &mut self,
         shape: Option<Shape>,
         events: &mut Vec<(Place, Vec<u8>)>,
         give: &impl Fn(Found) -> Result<(), Unwanted>,
     ) -> Result<(), Unwanted> {
         match shape {
-            Some(shape) if !events.is_empty() => give(Found::Batch(Batch { shape, events: std::mem::take(events) })),
+            Some(shape) if !events.is_empty() => {
+                let number = self.batches;
+                self.batches += 1;
+                give(Found::Batch(Batch { number, shape, events: std::mem::take(events) }))
+            }
             _ => Ok(()),
         }
     }
@@ -188,59 +200,5 @@ impl Reader {
     /// A UUIDv7.
     fn new_id(&self) -> String {
         contract::id::uuid_v7(Timestamp(self.clock.now_micros()), rand::random()).to_string()
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Line {
-    Whole,
-    /// It was read over, the buffer holds its start.
-    TooLong,
-    End,
-}
-
-/// The next line, within [`LINE_BYTES_MAX`].
-fn next_line(lines: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Line> {
-    buffer.clear();
-    let bound = LINE_BYTES_MAX as u64 + 1;
-    if lines.by_ref().take(bound).read_until(b'\n', buffer)? == 0 {
-        return Ok(Line::End);
-    }
-    if buffer.len() <= LINE_BYTES_MAX || buffer.ends_with(b"\n") {
-        return Ok(Line::Whole);
-    }
-    skip_line(lines)?;
-    Ok(Line::TooLong)
-}
-
-fn skip_line(lines: &mut impl BufRead) -> io::Result<()> {
-    loop {
-        let available = lines.fill_buf()?;
-        let end = available.iter().position(|byte| *byte == b'\n');
-        let used = end.map_or(available.len(), |end| end + 1);
-        let is_over = end.is_some() || available.is_empty();
-        lines.consume(used);
-        if is_over {
-            return Ok(());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_bounded_and_a_long_one_spoils_only_itself() {
-        let mut input = b"a\n".to_vec();
-        input.extend(std::iter::repeat_n(b'x', LINE_BYTES_MAX + 10));
-        input.extend(b"\nb");
-        let mut lines = BufReader::with_capacity(1000, input.as_slice());
-        let mut buffer = Vec::new();
-        let mut next = || (next_line(&mut lines, &mut buffer).unwrap(), buffer.len());
-        assert_eq!(next(), (Line::Whole, 2));
-        assert_eq!(next(), (Line::TooLong, LINE_BYTES_MAX + 1));
-        assert_eq!(next(), (Line::Whole, 1));
-        assert_eq!(next(), (Line::End, 0));
     }
 }

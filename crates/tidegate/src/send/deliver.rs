@@ -60,7 +60,7 @@ pub(super) struct Answer {
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
+pub(super) enum Outcome {
     /// The gate judged each event.
     Judged(Answer),
     /// The gate refused all of it for one reason.
@@ -69,6 +69,13 @@ pub(super) enum Delivery {
     Forbidden(String),
     /// There was no answer within the patience.
     GivenUp(String),
+}
+
+impl Outcome {
+    /// Whether every event got an answer, be it no.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self, Self::Judged(_) | Self::Refused { .. })
+    }
 }
 
 impl Target {
@@ -98,24 +105,24 @@ fn is_this_machine(url: &Url) -> bool {
 }
 
 /// Sends a batch until there is an answer. Returns the pieces in which it went, one as a rule, each with what became of it.
-pub(super) async fn deliver(target: &Target, batch: Batch) -> Vec<(Batch, Delivery)> {
+pub(super) async fn deliver(target: &Target, batch: Batch) -> Vec<(Batch, Outcome)> {
     let mut open = vec![batch];
     let mut done = Vec::new();
     while let Some(mut batch) = open.pop() {
         match insist(target, &batch).await {
             Verdict::TooLarge(..) if batch.events.len() > 1 => {
                 let rest = batch.events.split_off(batch.events.len() / 2);
-                open.push(Batch { shape: batch.shape, events: rest });
+                open.push(Batch { number: batch.number, shape: batch.shape, events: rest });
                 open.push(batch);
             }
-            Verdict::TooLarge(code, message) => done.push((batch, Delivery::Refused { code, message })),
+            Verdict::TooLarge(code, message) => done.push((batch, Outcome::Refused { code, message })),
             Verdict::Final(delivery) => {
-                let is_over = matches!(delivery, Delivery::Forbidden(_) | Delivery::GivenUp(_));
+                let is_over = matches!(delivery, Outcome::Forbidden(_) | Outcome::GivenUp(_));
                 done.push((batch, delivery));
                 if is_over {
                     // The rest would fare no better.
                     let unsent = "not tried after the part before it failed".to_owned();
-                    done.extend(open.drain(..).rev().map(|batch| (batch, Delivery::GivenUp(unsent.clone()))));
+                    done.extend(open.drain(..).rev().map(|batch| (batch, Outcome::GivenUp(unsent.clone()))));
                 }
             }
         }
@@ -124,7 +131,7 @@ pub(super) async fn deliver(target: &Target, batch: Batch) -> Vec<(Batch, Delive
 }
 
 enum Verdict {
-    Final(Delivery),
+    Final(Outcome),
     TooLarge(String, String),
 }
 
@@ -147,7 +154,7 @@ async fn insist(target: &Target, batch: &Batch) -> Verdict {
         let pause = again.wait.map_or(jitter, |wait| wait.min(PAUSE_MAX) + jitter.min(PAUSE_MIN));
         bound = (bound * 2).min(PAUSE_MAX);
         if started.elapsed() + pause > target.patience {
-            return Verdict::Final(Delivery::GivenUp(again.reason));
+            return Verdict::Final(Outcome::GivenUp(again.reason));
         }
         tracing::debug!(reason = again.reason, ?pause, "a batch is sent again");
         tokio::time::sleep(pause).await;
@@ -190,17 +197,17 @@ async fn attempt(target: &Target, shape: Shape, body: bytes::Bytes) -> Result<Ve
 
 fn judge(url: &Url, status: StatusCode, answer: Option<Answer>) -> Verdict {
     let Some(answer) = answer else {
-        return Verdict::Final(Delivery::Forbidden(format!("what {url} answers ({status}) is not what a gate answers; check --url")));
+        return Verdict::Final(Outcome::Forbidden(format!("what {url} answers ({status}) is not what a gate answers; check --url")));
     };
     if (status == StatusCode::OK && answer.success) || (status == StatusCode::BAD_REQUEST && !answer.rejected.is_empty()) {
-        return Verdict::Final(Delivery::Judged(answer));
+        return Verdict::Final(Outcome::Judged(answer));
     }
     let Answer { code, message, detail, .. } = answer;
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => Verdict::TooLarge(code, message),
         StatusCode::BAD_REQUEST if code == "too_many_events" => Verdict::TooLarge(code, message),
-        StatusCode::BAD_REQUEST if !code.is_empty() => Verdict::Final(Delivery::Refused { code, message }),
-        _ => Verdict::Final(Delivery::Forbidden(format!("{url} answered {status}: {message}; {detail}"))),
+        StatusCode::BAD_REQUEST if !code.is_empty() => Verdict::Final(Outcome::Refused { code, message }),
+        _ => Verdict::Final(Outcome::Forbidden(format!("{url} answered {status}: {message}; {detail}"))),
     }
 }
 

@@ -41,7 +41,7 @@ fn as_written<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 }
 
 /// A line that is a JSON object.
-pub(super) struct Event<'a> {
+pub(crate) struct Event<'a> {
     line: &'a [u8],
     /// `None` where a key that matters is there twice: that is for the gate to refuse.
     fields: Option<Fields<'a>>,
@@ -52,7 +52,7 @@ pub(super) struct Event<'a> {
 /// # Errors
 ///
 /// Why it is no JSON object.
-pub(super) fn read(line: &[u8]) -> Result<Event<'_>, String> {
+pub(crate) fn read(line: &[u8]) -> Result<Event<'_>, String> {
     if let Ok(fields) = serde_json::from_slice::<Fields<'_>>(line)
         && line.starts_with(b"{")
     {
@@ -68,13 +68,13 @@ pub(super) fn read(line: &[u8]) -> Result<Event<'_>, String> {
 
 impl<'a> Event<'a> {
     /// What it looks like: Segment's calls have a `type` and no `event_type`.
-    pub(super) fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self) -> Shape {
         let is_call = self.fields.as_ref().is_some_and(|fields| fields.call.is_some() && fields.event_type.is_none());
         if is_call { Shape::Segment } else { Shape::Native }
     }
 
     /// The bytes to send: those of the line, with an id if it has none.
-    pub(super) fn with_id(&self, shape: Shape, new_id: impl FnOnce() -> String) -> Cow<'a, [u8]> {
+    pub(crate) fn with_id(&self, shape: Shape, new_id: impl FnOnce() -> String) -> Cow<'a, [u8]> {
         let Some(fields) = &self.fields else { return Cow::Borrowed(self.line) };
         let id = match shape {
             Shape::Native => fields.event_id,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::account::Account;
-use super::batches::Input;
 
 const REDRAW: Duration = Duration::from_millis(200);
 const WITH_TOTAL: &str = "{bar:30} {percent:>3} %  {msg}  {elapsed}, {eta} to go";
@@ -14,18 +13,13 @@ const WITHOUT_TOTAL: &str = "{spinner} {msg}  {elapsed}";
 
 /// The bar. Without a terminal nothing is drawn.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// A bar as long as all inputs together in bytes; one without an end where that is not known.
-    pub(super) fn new(inputs: &[Input]) -> Self {
-        let bytes = |input: &Input| match input {
-            Input::Stdin => None,
-            Input::File(path) => std::fs::metadata(path).ok().filter(|file| file.is_file()).map(|file| file.len()),
-        };
-        let total: Option<u64> = inputs.iter().map(bytes).sum();
+    /// A bar of so many bytes; one without an end where that is not known.
+    pub(crate) fn new(total: Option<u64>) -> Self {
         let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
         bar.set_draw_target(if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
         let template = if total.is_some() { WITH_TOTAL } else { WITHOUT_TOTAL };
@@ -37,7 +31,7 @@ impl Progress {
     }
 
     /// The bar, to be moved by the bytes read.
-    pub(super) fn bar(&self) -> ProgressBar {
+    pub(crate) fn bar(&self) -> ProgressBar {
         self.bar.clone()
     }
 
@@ -48,7 +42,7 @@ impl Progress {
     }
 
     /// A line above the bar.
-    pub(super) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         self.bar.suspend(|| {
             // Nobody is left to be told that nobody is left to be told.
             drop(writeln!(std::io::stderr().lock(), "{line}"));

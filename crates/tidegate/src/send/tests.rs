@@ -17,7 +17,7 @@ use telemetry::clock::ManualClock;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use super::{Account, Input, Order, run};
+use super::{Account, Delivery, Input, Order, run};
 
 #[derive(Debug, Default)]
 struct Gate {
@@ -54,12 +54,14 @@ impl Setting {
         std::fs::write(&path, content).unwrap();
         Order {
             inputs: vec![Input::File(path)],
-            url: self.url.parse().unwrap(),
-            key: "tg_key".to_owned(),
             shape: None,
             batch: 2,
-            concurrency: 1,
-            patience: Duration::from_secs(5),
+            delivery: Delivery {
+                url: self.url.parse().unwrap(),
+                key: "tg_key".to_owned(),
+                concurrency: 1,
+                patience: Duration::from_secs(5),
+            },
         }
     }
 
@@ -143,8 +145,8 @@ async fn a_wrong_key_ends_it_and_so_does_silence() {
 
     let mut order = setting.order(event("a").as_bytes());
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    order.url = format!("http://{nobody}").parse().unwrap();
-    order.patience = Duration::from_millis(300);
+    order.delivery.url = format!("http://{nobody}").parse().unwrap();
+    order.delivery.patience = Duration::from_millis(300);
     let account = run(order, Arc::new(ManualClock::at(0))).await.unwrap();
     assert_eq!((account.read, account.undelivered), (1, 1));
     assert!(account.stopped.as_deref().unwrap().contains("events.ndjson:1 on was given up"), "{account:?}");

@@ -41,6 +41,19 @@ async fn an_event_can_be_queried_while_the_server_runs_and_after_it_stopped() {
     assert_eq!(row["page_path"], "/a");
     assert_eq!(row["event_time"], "2026-03-29T12:34:56.789000Z");
     assert_eq!(place.number("SELECT sum(events) FROM gold.activity_by_day"), 100);
+    let typed = &place.query("SELECT url, title, event_date FROM events.page_view WHERE event_id = 'page-7'")[0];
+    assert_eq!((&typed["url"], &typed["title"]), (&json!("https://example.com/a?n=7"), &json!("A")));
+    assert_eq!(place.number("SELECT count(*) FROM events.conversion WHERE revenue > 1.5"), 0);
+    // Two records of it, one row, and where it counts.
+    let steps: Vec<Value> = serde_json::from_str(&place.run_sound(&["trace", "page-7", "--format", "json"])).unwrap();
+    let tables: Vec<&str> = steps.iter().map(|step| step["table"].as_str().unwrap()).collect();
+    assert_eq!(tables, ["bronze.events", "bronze.events", "silver.events", "gold.activity_by_minute", "gold.activity_by_day"]);
+    let what: Vec<&str> = steps.iter().map(|step| step["what"].as_str().unwrap()).collect();
+    assert!(what[0].ends_with("the row of Silver") && what[1].contains("a duplicate: "), "{what:?}");
+    assert!(steps[0]["journal"] == steps[2]["journal"] && steps[0]["journal"] != steps[1]["journal"], "{steps:?}");
+    assert!(what[2].contains("event_date 2026-03-29") && what[2].contains("late"), "{what:?}");
+    assert_eq!(what[4], "event_date 2026-03-29: counted");
+    assert_eq!(place.run(&["trace", "nobody"]).status.code(), Some(1));
     assert_eq!(place.number("SELECT sum(events) FROM gold.activity_by_minute"), 100);
     let books: Value = serde_json::from_str(&place.run_sound(&["audit", "--format", "json"])).unwrap();
     assert_eq!(books["balanced"], true, "{books}");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backfill;
 mod bad_days;
 mod cluster;
 mod figures;
@@ -10,6 +11,7 @@ mod lifecycle;
 mod migration;
 mod outage;
 mod process;
+mod recovery;
 mod replay;
 mod scaled;
 mod traffic;

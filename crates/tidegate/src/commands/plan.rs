@@ -1,0 +1,116 @@
+//! `tidegate plan`: tracking plans looked at before they are used.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use contract::Plan;
+use contract::plan::diff::{Change, Effect, diff};
+use serde_json::json;
+
+use super::say;
+use crate::output::{self, Format};
+
+/// Look at tracking plans before they are used
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Tell everything that is wrong with plans, with line and column
+    ///
+    /// Exit code 1 when something is.
+    #[command(after_help = "\
+Example, for a pipeline that looks at each change of the plan:
+  tidegate plan check plan.yaml && git show main:plan.yaml > old.yaml && tidegate plan diff old.yaml plan.yaml")]
+    Check {
+        /// Plans, YAML or JSON
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Tell what changes from one plan to another, and what it breaks
+    ///
+    /// For producers a change is compatible when every event that was valid still is; what cannot be shown to be so is called breaking. For queries it is compatible when no column
+    /// changes what it is. Exit code 1 when something breaks.
+    Diff {
+        /// The plan that is used now
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The plan that is to be
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+        /// Succeed also when something breaks
+        #[arg(long)]
+        allow_breaking: bool,
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+pub(crate) fn run(args: PlanArgs) -> anyhow::Result<bool> {
+    match args.action {
+        Action::Check { files, format } => check(&files, format),
+        Action::Diff { old, new, allow_breaking, format } => compare(&old, &new, allow_breaking, format),
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<(String, String)> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    Ok((text, name))
+}
+
+fn check(files: &[PathBuf], format: Format) -> anyhow::Result<bool> {
+    let mut problems = Vec::new();
+    for file in files {
+        let (text, name) = read(file)?;
+        match Plan::check(&text, &name) {
+            Ok(plan) => say(&format!("{name}: version {}, {} event types, sound", plan.version(), plan.types().count())),
+            Err(found) => problems.extend(found.into_iter().map(|problem| (name.clone(), problem))),
+        }
+    }
+    if format == Format::Table {
+        for (_, problem) in &problems {
+            output::text(&format!("{problem}\n"))?;
+        }
+    } else {
+        let mut rows = output::stdout(format, ["file", "line", "column", "path", "message"].map(str::to_owned).into())?;
+        for (name, problem) in &problems {
+            let (line, column) = problem.line_and_column().unzip();
+            if !rows.write(vec![json!(name), json!(line), json!(column), json!(problem.path()), json!(problem.message())])? {
+                break;
+            }
+        }
+        rows.finish()?;
+    }
+    if !problems.is_empty() {
+        say(&format!("error: {} problems", problems.len()));
+    }
+    Ok(problems.is_empty())
+}
+
+fn compare(old: &Path, new: &Path, allow_breaking: bool, format: Format) -> anyhow::Result<bool> {
+    let (old, new) = (read(old)?, read(new)?);
+    let changes = diff((&old.0, &old.1), (&new.0, &new.1))?;
+    let mut rows = output::stdout(format, ["path", "line", "producers", "queries", "change"].map(str::to_owned).into())?;
+    for Change { path, line_and_column, what, producers, queries } in &changes {
+        let line = line_and_column.map(|(line, _)| line);
+        if !rows.write(vec![json!(path), json!(line), json!(producers.to_string()), json!(queries.to_string()), json!(what)])? {
+            break;
+        }
+    }
+    rows.finish()?;
+    let breaks = |effect: fn(&Change) -> Effect| changes.iter().filter(|change| effect(change) == Effect::Breaking).count();
+    let (producers, queries) = (breaks(|change| change.producers), breaks(|change| change.queries));
+    if producers + queries == 0 {
+        say(&format!("{} changes, nothing breaks", changes.len()));
+        return Ok(true);
+    }
+    say(&format!("{} changes, {producers} break something for producers and {queries} for queries", changes.len()));
+    Ok(allow_breaking)
+}
