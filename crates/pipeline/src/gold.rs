@@ -25,6 +25,9 @@ use crate::{metrics, tables};
 /// Partitions that one query computes; more are done one lot after the other.
 const PARTITIONS_MAX: usize = 31;
 
+/// Silver is looked at no more often than this by itself: each look is a request to the store.
+const LOOK_MIN: Duration = Duration::from_secs(1);
+
 /// The stage.
 #[derive(Debug)]
 pub(crate) struct Gold {
@@ -104,7 +107,8 @@ impl Stage for Gold {
         tokio::select! {
             changed = self.committed.changed() => changed.is_ok(),
             () = self.work.changes() => true,
-            () = tokio::time::sleep(self.look_every), if self.work.is_shared() => true,
+            // Also where this process has all the work: a rebuild that takes the place of Silver is another process's.
+            () = tokio::time::sleep(self.look_every.max(LOOK_MIN)) => true,
         }
     }
 }
