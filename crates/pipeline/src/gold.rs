@@ -215,8 +215,12 @@ impl Fed {
         let (columns, by) = (columns.join(", "), self.model.partition_by);
         let made = format!("(SELECT {columns} FROM ({}))", self.model.sql_where("TRUE"));
         let there = format!("(SELECT {columns} FROM {})", self.model.name);
+        // Equal rows are counted first: EXCEPT ALL is an anti join in DataFusion, which a row that is there twice passes.
+        let counted = |rows: &str| format!("(SELECT {columns}, count(*) AS copies FROM {rows} GROUP BY {columns})");
+        let (one, other) = (counted(&made), counted(&there));
         let sql = format!(
-            "SELECT DISTINCT CAST({by} AS VARCHAR) AS value FROM (({made} EXCEPT ALL {there}) UNION ALL ({there} EXCEPT ALL {made}))"
+            "SELECT DISTINCT CAST({by} AS VARCHAR) AS value FROM ((SELECT * FROM {one} EXCEPT SELECT * FROM {other}) UNION ALL (SELECT * FROM {other} EXCEPT SELECT * FROM \
+             {one}))"
         );
         let run = async |sql: &str| session.sql(sql).await.map_err(failed())?.collect().await.map_err(failed());
         let partitions: BTreeSet<String> = run(&sql).await?.iter().flat_map(texts).collect();

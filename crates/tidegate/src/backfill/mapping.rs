@@ -319,6 +319,7 @@ mod tests {
             "context": {"page": {"url": "/a"}},
         });
         assert_eq!(event(&mapping, row), Ok(expected));
+        assert!(event(&mapping, json!({"order_id": "o2"})).unwrap_err().contains("has no event_time"));
         let wrong = event(&mapping, json!({"amount": "much"})).unwrap_err();
         assert_eq!(wrong, r#"amount is "much", which is no number"#);
         let columns = ["created_at", "order_id", "customer", "amount", "paid"].map(str::to_owned);

@@ -162,6 +162,7 @@ mod tests {
     #[tokio::test]
     async fn values_that_are_something_else_are_null() {
         let session = SessionContext::new();
+        session.sql("CREATE SCHEMA silver").await.unwrap().collect().await.unwrap();
         register(&session, &Plan::built_in()).await.unwrap();
         let object = r#"{"t": "x", "n": 2.5, "w": 3.0, "i": 7, "b": true, "at": "2026-11-23T10:00:00Z", "o": {"a": 1}, "z": null}"#;
         for (call, expected) in [
