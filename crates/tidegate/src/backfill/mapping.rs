@@ -161,6 +161,10 @@ impl Mapping {
                 put(&mut context, name, value)?;
             }
         }
+        if !event.contains_key("event_time") {
+            // The gate would take it as happening now.
+            return Err("has no event_time: say in the mapping which column it is".to_owned());
+        }
         let made_id =
             if event.contains_key("event_id") { None } else { Some(id(&serde_json::to_vec(&row).map_err(|error| error.to_string())?)) };
         let rest: Vec<String> = row.keys().filter(|column| !used.contains(column.as_str())).cloned().collect();
