@@ -116,15 +116,18 @@ impl Changes {
     fn event_type(&mut self, name: &str, old: &PlanFile, new: &PlanFile) {
         use Effect::{Breaking, Compatible, None as Nothing};
         let path = format!("types.{name}");
+        let demands = |rules: &TypeRules, plan: &PlanFile| rules.require_subject.unwrap_or(plan.require_subject);
         let (was, is) = match (old.types.get(name), new.types.get(name)) {
             (Some(was), Some(is)) => (was, is),
             (Some(was), None) => {
-                let producers = if new.unknown_types == UnknownTypes::Allow { Compatible } else { Breaking };
+                // As an unknown type its events follow the rules of the whole plan.
+                let demands = new.require_subject && !demands(&was.value, old);
+                let producers = if new.unknown_types == UnknownTypes::Allow && !demands { Compatible } else { Breaking };
                 return self.note(&path, place(was), "the event type is gone", producers, Breaking);
             }
             (None, Some(is)) => {
                 let rules = &is.value;
-                let demands = rules.require_subject.unwrap_or(new.require_subject) && !old.require_subject;
+                let demands = demands(rules, new) && !old.require_subject;
                 let asks_nothing = rules.required.is_empty()
                     && rules.additional_properties
                     && rules.schema.is_none()
@@ -142,9 +145,12 @@ impl Changes {
         };
         let at = place(is);
         let (was, is) = (&was.value, &is.value);
-        let demands = |rules: &TypeRules, plan: &PlanFile| rules.require_subject.unwrap_or(plan.require_subject);
-        if demands(was, old) != demands(is, new) && was.require_subject != is.require_subject {
-            let producers = if demands(is, new) { Breaking } else { Compatible };
+        if was.require_subject != is.require_subject {
+            let producers = match (demands(was, old), demands(is, new)) {
+                (false, true) => Breaking,
+                (true, false) => Compatible,
+                _ => Nothing,
+            };
             self.note(
                 &format!("{path}.require_subject"),
                 at,
@@ -329,8 +335,17 @@ mod tests {
         check("{}", "{additional_properties: false}", ".additional_properties", Breaking, Nothing);
         check("{}", "{schema: {minProperties: 1}}", ".schema", Breaking, Compatible);
         check("{}", "{require_subject: true}", ".require_subject", Breaking, Nothing);
+        check("{}", "{require_subject: false}", ".require_subject", Nothing, Nothing);
         check("{}", "{}", "", Nothing, Nothing);
         let (one, two) = ("version: '1'\ntypes: {a: {}}\n", "version: '1'\nunknown_types: violation\ntypes: {b: {}}\n");
+        let gone = |subject: bool| format!("version: '1'\nrequire_subject: true\ntypes: {{a: {{require_subject: {subject}}}}}\n");
+        let nothing = "version: '1'\nrequire_subject: true\ntypes: {}\n";
+        assert_eq!(
+            effects(&gone(false), nothing),
+            [("types.a".to_owned(), Breaking, Breaking)],
+            "it asked for no subject, and the plan does"
+        );
+        assert_eq!(effects(&gone(true), nothing), [("types.a".to_owned(), Compatible, Breaking)]);
         let expected = [("types.a", Breaking, Breaking), ("types.b", Compatible, Compatible), ("unknown_types", Breaking, Nothing)];
         assert_eq!(effects(one, two), expected.map(|(path, producers, queries)| (path.to_owned(), producers, queries)));
     }
