@@ -132,6 +132,7 @@ impl S3 {
         if self.process.is_some() {
             bail!("the S3 gateway runs already: kill or stop it first");
         }
+        mend(&self.metadata(), &self.buckets()).context("what a kill left of objects cannot be removed")?;
         let mut gateway = Command::new(&self.program);
         // Keys by the environment: every user of the machine can read a command line.
         gateway.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
@@ -191,4 +192,23 @@ impl S3 {
         };
         ask().is_ok_and(|answer| answer == *b"HTTP/")
     }
+}
+
+/// Removes what a kill left of objects half made. The gateway writes what it has to say of an object before it puts the object in its place; a key that has only the former is
+/// missing to who reads it and taken to who would make it, for ever. S3 itself puts objects in their place whole.
+fn mend(metadata: &Path, objects: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(metadata)? {
+        let entry = entry?;
+        // What it has to say of a folder itself.
+        if entry.file_name() == "meta" {
+            continue;
+        }
+        let object = objects.join(entry.file_name());
+        if !object.exists() {
+            fs::remove_dir_all(entry.path())?;
+        } else if object.is_dir() {
+            mend(&entry.path(), &object)?;
+        }
+    }
+    Ok(())
 }

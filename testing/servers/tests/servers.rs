@@ -63,7 +63,16 @@ fn an_s3_server_comes_back_where_it_was() {
     s3.kill().unwrap();
     assert!(TcpStream::connect(&address).is_err());
     assert!(s3.kill().is_err(), "a kill that kills nothing is an error");
+    // Half an object: what there is to say of it, and not the object.
+    let (half, whole) = (folder.0.join("metadata/b/half/meta"), folder.0.join("metadata/b/deep/whole/meta"));
+    for meta in [&half, &whole] {
+        std::fs::create_dir_all(meta).unwrap();
+        std::fs::write(meta.join("etag"), "x").unwrap();
+    }
+    std::fs::create_dir_all(folder.0.join("buckets/b/deep")).unwrap();
+    std::fs::write(folder.0.join("buckets/b/deep/whole"), "object").unwrap();
     s3.restart().unwrap();
+    assert!(!half.exists() && whole.join("etag").exists());
     s3.freeze().unwrap();
     let asked = std::thread::spawn(move || (ask(&address), Instant::now()));
     std::thread::sleep(Duration::from_millis(300));
