@@ -105,7 +105,15 @@ mod tests {
     }
 
     fn winner() -> Entry {
-        Entry { version: 7, info: Map::new(), adds: Vec::new(), removes: Vec::new(), progress: Vec::new(), reshapes: false }
+        Entry {
+            version: 7,
+            info: Map::new(),
+            adds: Vec::new(),
+            removes: Vec::new(),
+            emptied: Vec::new(),
+            progress: Vec::new(),
+            reshapes: false,
+        }
     }
 
     #[test]

@@ -180,6 +180,14 @@ impl Lake {
         Ok(())
     }
 
+    /// A DataFusion session without tables, for [`crate::Table::provider`]s that its owner registers.
+    ///
+    /// # Errors
+    /// `Fatal` when an option cannot be used.
+    pub fn bare_session(&self) -> Result<SessionContext, Error> {
+        session::empty(&self.options, &self.root, Arc::clone(&self.store))
+    }
+
     /// A DataFusion session in which every table there is now stands at its newest version: what is committed later is not seen, and nobody waits.
     /// `bronze.events` is the table `events` in the schema `bronze`; tables without a dot are in the default schema.
     ///
@@ -187,7 +195,7 @@ impl Lake {
     /// `Retry` when the store fails, `Fatal` when a table is damaged.
     pub async fn session(&self) -> Result<SessionContext, Error> {
         use futures::stream::{StreamExt as _, TryStreamExt as _};
-        let session = session::empty(&self.options, &self.root, Arc::clone(&self.store))?;
+        let session = self.bare_session()?;
         let homes = self.tables().await?.into_iter().map(|name| self.home(&name)).collect::<Result<Vec<_>, _>>()?;
         let open = |home: Home| async move { Ok::<_, Error>(session::provider(&home, None).await?.map(|table| (home.name, table))) };
         let tables: Vec<_> = futures::stream::iter(homes).map(open).buffered(OPENS_MAX).try_collect().await?;

@@ -32,7 +32,7 @@ pub use compact::{Compacted, Compaction};
 pub use environment::Environment;
 pub use error::{Error, ErrorKind};
 pub use lake::Lake;
-pub use log::Added;
+pub use log::{Added, Changes, Removed};
 pub use metrics::describe as describe_metrics;
 pub use objects::{Object, Objects};
 pub use options::Options;

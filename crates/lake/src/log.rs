@@ -31,6 +31,24 @@ pub struct Added {
     pub info: Map<String, Value>,
 }
 
+/// A data file whose rows a version of a table took out of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Removed {
+    /// Where it lies, below the table's folder.
+    pub path: String,
+    /// The values of the partition columns; `None` when another engine removed it and did not say.
+    pub partition_values: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// What versions of a table did to its rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    /// The files added with rows that were not there before, oldest version first.
+    pub added: Vec<Added>,
+    /// The files removed with their rows.
+    pub removed: Vec<Removed>,
+}
+
 /// One version of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -39,6 +57,8 @@ pub(crate) struct Entry {
     pub(crate) adds: Vec<Add>,
     /// Paths of the files it removes.
     pub(crate) removes: Vec<String>,
+    /// Of these, those whose rows are gone with them. Compaction removes files too, and leaves the rows.
+    pub(crate) emptied: Vec<Removed>,
     /// What it sets progress to.
     pub(crate) progress: Vec<(String, i64)>,
     /// Whether it changes the schema, the properties or the protocol.
@@ -48,6 +68,12 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn commit_id(&self) -> Option<&str> {
         self.info.get(COMMIT_ID_KEY).and_then(Value::as_str)
+    }
+
+    /// What it did to the rows.
+    pub(crate) fn into_changes(mut self) -> Changes {
+        let removed = std::mem::take(&mut self.emptied);
+        Changes { added: self.into_added(), removed }
     }
 
     /// The files it added that hold rows not in the table before. Compaction adds files too, with rows that were there.
@@ -86,7 +112,15 @@ fn parse(table: &str, version: i64, bytes: &Bytes) -> Result<Entry, Error> {
         return Err(damaged("the log file is empty".to_owned()));
     }
     let actions = get_actions(version.unsigned_abs(), bytes).map_err(|error| damaged(error.to_string()))?;
-    let mut entry = Entry { version, info: Map::new(), adds: Vec::new(), removes: Vec::new(), progress: Vec::new(), reshapes: false };
+    let mut entry = Entry {
+        version,
+        info: Map::new(),
+        adds: Vec::new(),
+        removes: Vec::new(),
+        emptied: Vec::new(),
+        progress: Vec::new(),
+        reshapes: false,
+    };
     for action in actions {
         match action {
             Action::CommitInfo(mut commit) => {
@@ -95,7 +129,13 @@ fn parse(table: &str, version: i64, bytes: &Bytes) -> Result<Entry, Error> {
                 }
             }
             Action::Add(add) => entry.adds.push(add),
-            Action::Remove(remove) => entry.removes.push(remove.path),
+            Action::Remove(remove) => {
+                if remove.data_change {
+                    let partition_values = remove.partition_values.map(|values| values.into_iter().collect());
+                    entry.emptied.push(Removed { path: remove.path.clone(), partition_values });
+                }
+                entry.removes.push(remove.path);
+            }
             Action::Txn(Transaction { app_id, version, .. }) => entry.progress.push((app_id, version)),
             Action::Metadata(_) | Action::Protocol(_) => entry.reshapes = true,
             Action::Cdc(_) | Action::DomainMetadata(_) => {}

@@ -1,4 +1,8 @@
 -- What happened each day, by source and event type. Bots are in all numbers, and in one of their own.
+--
+-- grain: a day, source and event type
+-- keys: event_date, source, event_type
+-- reads: silver.events
 SELECT
     event_date,
     source,
@@ -9,5 +13,4 @@ SELECT
     count(CASE WHEN is_bot THEN 1 END) AS bots,
     count(CASE WHEN is_late THEN 1 END) AS late
 FROM silver.events
-WHERE ({partitions})
 GROUP BY event_date, source, event_type

@@ -1,129 +1,109 @@
-//! The SQL of Gold: one file a model, over Silver.
+//! The models of Gold: each a query in plain SQL, with what it says of itself in the comment above it.
 //!
-//! The SQL is for DataFusion and kept plain. Each model is partitioned by one column, and a partition hangs on nothing but the rows of the table read that
-//! have its value; so where something changed, whole partitions are made anew and the others stay. `{partitions}` in the SQL is the place for the condition
-//! that says which.
+//! ```sql
+//! -- What happened each day, by source and event type.
+//! --
+//! -- grain: a day, source and event type
+//! -- keys: event_date, source, event_type
+//! -- reads: silver.events
+//! SELECT event_date, source, event_type, count(*) AS events
+//! FROM silver.events
+//! GROUP BY event_date, source, event_type
+//! ```
+//!
+//! A model's table is partitioned by one column, its first key unless `partition` names another, and is made anew by whole partitions. What a partition hangs on is said by
+//! `reads`, a line for each table: the same partition of that table, or, where the column is a date, some days `before` and `after` it. The query is asked with no more in view
+//! than the partitions to make need, and only those are taken of its answer; so it must give a partition the same rows whatever else is in view. It is written in what DataFusion
+//! and Spark both run.
+//!
+//! Funnels and retention are declared and not written: [`Declared`] makes their SQL.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+mod declared;
+mod header;
+mod models;
+#[cfg(test)]
+mod tests;
 
-const HOLE: &str = "{partitions}";
+pub use declared::{Condition, Declared, Funnel, Retention, Step};
+pub use models::built_in;
 
-/// One table of Gold.
-#[derive(Debug)]
+/// The schema of the models' tables.
+pub const SCHEMA: &str = "gold";
+
+/// One table of Gold and the query that makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
-    /// The table's name.
-    pub name: &'static str,
-    /// A `SELECT` of the table's columns in their order, with `{partitions}` for a condition on [`Model::partition_by`].
-    pub sql: &'static str,
-    /// The column that the table is partitioned by. The table read has it too.
-    pub partition_by: &'static str,
-    /// The table read.
-    pub reads: &'static str,
-    columns: fn() -> Vec<Field>,
+    /// The table's name, such as `gold.activity_by_day`.
+    pub name: String,
+    /// What it is for, in words.
+    pub about: String,
+    /// What one row stands for.
+    pub grain: String,
+    /// The columns that no two rows have the same values of. Nulls are equal here.
+    pub keys: Vec<String>,
+    /// The column that the table is partitioned by.
+    pub partition_by: String,
+    /// The tables it reads, and how much of them a partition hangs on.
+    pub reads: Vec<Input>,
+    /// How often it is made anew at most while events come; zero is as often as anything changes.
+    pub every: Duration,
+    /// The query.
+    pub sql: String,
+}
+
+/// A table that a model reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Its name.
+    pub table: String,
+    /// Which partitions of it one of the model hangs on.
+    pub span: Span,
+}
+
+/// Which partitions of a table one of the model hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// All of them.
+    Whole,
+    /// The same one, and, where the column is a date, those of so many days before and after it; `None`: of all days there are.
+    Days {
+        /// Days before it.
+        before: Option<u32>,
+        /// Days after it.
+        after: Option<u32>,
+    },
+}
+
+impl Span {
+    /// The same partition, and no other.
+    pub const SAME: Self = Self::Days { before: Some(0), after: Some(0) };
+}
+
+/// What is wrong with a model's text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct ModelError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong, and what to do.
+    pub what: String,
 }
 
 impl Model {
-    /// The columns.
-    pub fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new((self.columns)()))
+    /// Reads the model of the table `gold.{name}` from its text.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it, with its line. The SQL itself is judged by whoever runs it.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ModelError> {
+        header::parse(name, text)
     }
 
-    /// The SQL for the partitions that `condition` holds for, such as `event_date = DATE '2026-11-23'`; `TRUE` makes all.
-    pub fn sql_where(&self, condition: &str) -> String {
-        self.sql.replace(HOLE, condition)
-    }
-}
-
-/// All models.
-pub fn models() -> &'static [Model] {
-    &MODELS
-}
-
-static MODELS: [Model; 3] = [
-    Model {
-        name: "gold.activity_by_minute",
-        sql: include_str!("../gold/activity_by_minute.sql"),
-        partition_by: "event_date",
-        reads: "silver.events",
-        columns: activity_by_minute,
-    },
-    Model {
-        name: "gold.activity_by_day",
-        sql: include_str!("../gold/activity_by_day.sql"),
-        partition_by: "event_date",
-        reads: "silver.events",
-        columns: activity_by_day,
-    },
-    Model {
-        name: "gold.experiment_subjects",
-        sql: include_str!("../gold/experiment_subjects.sql"),
-        partition_by: "experiment_id",
-        reads: "silver.exposures",
-        columns: experiment_subjects,
-    },
-];
-
-fn activity_by_minute() -> Vec<Field> {
-    let mut fields = vec![some("event_date", DataType::Date32), some("minute", instant()), some("source", TEXT), some("event_type", TEXT)];
-    fields.extend(["events", "users", "bots", "late"].map(number));
-    fields
-}
-
-fn activity_by_day() -> Vec<Field> {
-    let mut fields = vec![some("event_date", DataType::Date32), some("source", TEXT), some("event_type", TEXT)];
-    fields.extend(["events", "users", "sessions", "bots", "late"].map(number));
-    fields
-}
-
-fn experiment_subjects() -> Vec<Field> {
-    let mut fields: Vec<Field> = ["experiment_id", "subject_type", "subject_id", "variation_id"].map(|name| some(name, TEXT)).into();
-    fields.extend([some("first_exposure_at", instant()), number("exposures"), number("variations")]);
-    fields.extend(["contaminated", "is_bot"].map(|name| some(name, DataType::Boolean)));
-    fields
-}
-
-const TEXT: DataType = DataType::Utf8;
-
-fn instant() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some(crate::columns::UTC.into()))
-}
-
-fn some(name: &str, data_type: DataType) -> Field {
-    Field::new(name, data_type, false)
-}
-
-fn number(name: &str) -> Field {
-    some(name, DataType::Int64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn models_are_whole() {
-        for model in models() {
-            assert_eq!(model.sql.matches(HOLE).count(), 1, "{}", model.name);
-            assert!(model.sql.contains(&format!("FROM {}", model.reads)), "{}", model.name);
-            assert!(model.schema().field_with_name(model.partition_by).is_ok(), "{}", model.name);
-            assert!(!model.sql_where("TRUE").contains('{'), "{}", model.name);
-            let read = if model.reads == "silver.events" { crate::schema::silver_events() } else { crate::schema::silver_exposures() };
-            assert!(read.field_with_name(model.partition_by).is_ok(), "{}", model.name);
-        }
-    }
-
-    #[test]
-    fn columns_stand_in_the_order_of_the_sql() {
-        for model in models() {
-            let mut rest = model.sql.split_once("SELECT").unwrap().1.split_once("\nFROM").unwrap().0.lines();
-            for field in model.schema().fields() {
-                let line = rest.by_ref().map(|line| line.trim().trim_end_matches(',')).find(|line| !line.is_empty()).unwrap();
-                let name = line.rsplit_once(" AS ").map_or(line, |(_, name)| name);
-                assert_eq!(name, field.name(), "{}", model.name);
-            }
-            assert_eq!(rest.filter(|line| !line.trim().is_empty()).count(), 0, "{}", model.name);
-        }
+    /// A number that changes when what the model makes may change: its query, what it reads, its keys or its partitions.
+    pub fn definition(&self) -> u64 {
+        let Self { keys, partition_by, reads, sql, .. } = self;
+        let hash = blake3::hash(format!("{keys:?}\n{partition_by}\n{reads:?}\n{sql}").as_bytes());
+        hash.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }

@@ -1,10 +1,13 @@
 //! The settings of the workers.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::json;
 use medallion::silver::Rules;
 use serde::{Deserialize, Serialize};
+
+use crate::gold::Models;
 
 /// The settings of the workers, each with a default that is safe for a laptop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,8 @@ pub struct Config {
     /// How often Gold is brought up to Silver.
     #[serde(with = "humantime_serde")]
     pub gold_interval: Duration,
+    /// A folder of models of Gold, beside those that come with Tidegate: `name.sql` and `name.yaml` make the table `gold.name`.
+    pub gold_models: Option<PathBuf>,
     /// How often the counts of new commits are written to the ledger.
     #[serde(with = "humantime_serde")]
     pub ledger_interval: Duration,
@@ -59,6 +64,7 @@ impl Default for Config {
             clock_skew_tolerance: Duration::from_secs(5 * 60),
             allowed_lateness: Duration::from_secs(60 * 60),
             gold_interval: Duration::from_secs(10),
+            gold_models: None,
             ledger_interval: Duration::from_secs(10),
             compaction_interval: Duration::from_secs(60),
             cleaning_interval: Duration::from_secs(60 * 60),
@@ -98,6 +104,14 @@ impl Config {
         }
         self.index.check()?;
         Ok(())
+    }
+
+    /// The models of Gold, read from their files now.
+    ///
+    /// # Errors
+    /// [`crate::Error::Setting`], with the file and the line.
+    pub fn models(&self) -> Result<Models, crate::Error> {
+        Models::load(self.gold_models.as_deref())
     }
 
     /// What Silver is made by. The bounds on JSON are the widest there are: what the gate took under its own bounds must be readable here.

@@ -36,6 +36,14 @@ pub enum Error {
         /// What DataFusion says.
         source: Box<DataFusionError>,
     },
+    /// A model of Gold gives what it may not.
+    #[error("the model {model} cannot be made: {what}")]
+    Model {
+        /// Its table.
+        model: String,
+        /// What is wrong with what it gives.
+        what: String,
+    },
     /// A row of the dead letters that cannot be read.
     #[error("row {row} of a batch of dead_letters cannot be read: its column {column} is not what Tidegate writes")]
     DeadLetter {
@@ -127,7 +135,7 @@ impl Error {
                 dedup::ErrorKind::Misconfigured => ErrorKind::Setting,
                 dedup::ErrorKind::Locked | dedup::ErrorKind::Corrupt => ErrorKind::Fatal,
             },
-            Self::Query { .. } => ErrorKind::Retry,
+            Self::Query { .. } | Self::Model { .. } => ErrorKind::Retry,
             Self::Setting(_) | Self::NoTable { .. } | Self::Overtaken { .. } => ErrorKind::Setting,
             Self::Medallion(_)
             | Self::DeadLetter { .. }

@@ -9,7 +9,7 @@ mod bronze;
 mod config;
 mod diff;
 mod error;
-mod gold;
+pub mod gold;
 mod identities;
 mod ledger;
 pub mod metrics;

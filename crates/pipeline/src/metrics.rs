@@ -53,8 +53,8 @@ pub(crate) fn outcome(measure: &str, rows: u64) {
     counter!(SILVER_ROWS, "outcome" => measure.to_owned()).increment(rows);
 }
 
-pub(crate) fn gold(model: &'static str, took: Duration) {
-    histogram!(GOLD_REFRESH_SECONDS, "model" => model).record(took);
+pub(crate) fn gold(model: &str, took: Duration) {
+    histogram!(GOLD_REFRESH_SECONDS, "model" => model.to_owned()).record(took);
 }
 
 pub(crate) fn failed(stage: &'static str) {

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use lake::{Lake, Table};
-use medallion::gold;
 use medallion::ledger::{DEAD_LETTER, DUPLICATE};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -111,7 +110,7 @@ impl Replay {
         } else {
             sorted.bronze_version()
         };
-        make_gold(lake, &names, watcher).await?;
+        make_gold(lake, &names, config, watcher).await?;
         let counts = sorted::counts(lake, &names).await?;
         let silver = lake.table(&names.events()).await?.files().await?.iter().filter_map(|file| file.rows).sum();
         let (duplicates, dead_letters) = (counts.total(DUPLICATE), counts.total(DEAD_LETTER));
@@ -149,7 +148,7 @@ impl Replay {
 pub async fn drop_build(lake: &Lake, name: &str) -> Result<(), Error> {
     let names = Names::of_build(name)?;
     let there = lake.tables().await?;
-    let own: Vec<String> = names.all().into_iter().map(|spec| spec.name).filter(|name| there.contains(name)).collect();
+    let own = names.own(&there);
     if own.is_empty() {
         let builds: Vec<String> = tables::builds(&there).iter().map(Names::silver).collect();
         let known = if builds.is_empty() { "there is none".to_owned() } else { format!("there are {}", builds.join(", ")) };
@@ -182,10 +181,10 @@ async fn join(lake: &Lake, names: &Names, config: &Config, watcher: Watcher<'_>)
     Ok(())
 }
 
-async fn make_gold(lake: &Lake, names: &Names, watcher: Watcher<'_>) -> Result<(), Error> {
-    let models = gold::models();
-    for (number, model) in (0_u32..).zip(models) {
-        let done_millionths = 1_000_000 * number / u32::try_from(models.len()).unwrap_or(u32::MAX).max(1);
+async fn make_gold(lake: &Lake, names: &Names, config: &Config, watcher: Watcher<'_>) -> Result<(), Error> {
+    let models = config.models()?;
+    for (number, model) in (0_u32..).zip(models.iter()) {
+        let done_millionths = 1_000_000 * number / u32::try_from(models.iter().len()).unwrap_or(u32::MAX).max(1);
         watcher(Progress { phase: Phase::Gold, done_millionths });
         Fed::open(lake, names, model).await?.refresh(lake).await?;
     }

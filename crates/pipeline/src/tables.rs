@@ -1,7 +1,7 @@
 //! The tables of the lake, and the names under which the stages keep their progress in them.
 
 use lake::TableSpec;
-use medallion::{gold, schema};
+use medallion::schema;
 
 use crate::error::Error;
 
@@ -103,17 +103,28 @@ impl Names {
         if self.is_live() { dead_letters() } else { TableSpec { name: format!("{}.dead_letters", self.silver()), ..dead_letters() } }
     }
 
-    /// The table of a model of Gold.
-    pub(crate) fn gold(&self, model: &gold::Model) -> TableSpec {
-        let spec = gold(model);
-        let name = spec.name.replacen("gold.", &format!("gold{}.", self.suffix), 1);
-        TableSpec { name, ..spec }
+    /// The name of the table of a model of Gold.
+    pub(crate) fn gold(&self, model: &str) -> String {
+        model.replacen("gold.", &format!("gold{}.", self.suffix), 1)
     }
 
-    /// All of them.
-    pub(crate) fn all(&self) -> Vec<TableSpec> {
-        let own = [self.events(), self.exposures(), self.dead_letters()];
-        own.into_iter().chain(gold::models().iter().map(|model| self.gold(model))).collect()
+    /// The name of the table that a model reads by the name of the live one.
+    pub(crate) fn reading(&self, table: &str) -> String {
+        match table {
+            SILVER => self.events().name,
+            EXPOSURES => self.exposures().name,
+            DEAD_LETTERS => self.dead_letters().name,
+            model => self.gold(model),
+        }
+    }
+
+    /// Those of these tables that are its own, its events first. Not for the live ones, whose names are others' beginning.
+    pub(crate) fn own(&self, tables: &[String]) -> Vec<String> {
+        let silver = [self.events(), self.exposures(), self.dead_letters()].map(|spec| spec.name);
+        let gold = self.gold("gold.");
+        let is_gold = |table: &&String| table.starts_with(&gold);
+        let there = |name: &&String| tables.contains(name);
+        silver.iter().filter(there).chain(tables.iter().filter(is_gold)).cloned().collect()
     }
 }
 
@@ -171,10 +182,6 @@ pub(crate) fn ledger() -> TableSpec {
     TableSpec::new(LEDGER, schema::ledger(), &[])
 }
 
-pub(crate) fn gold(model: &gold::Model) -> TableSpec {
-    TableSpec::new(model.name, model.schema(), &[model.partition_by])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,8 +189,10 @@ mod tests {
     #[test]
     fn a_rebuild_has_tables_of_its_own() {
         let names = Names::of("silver_v2").unwrap();
-        let all: Vec<String> = names.all().into_iter().map(|spec| spec.name).collect();
-        assert_eq!(all[..4], ["silver_v2.events", "silver_v2.exposures", "silver_v2.dead_letters", "gold_v2.activity_by_minute"]);
+        let there = ["dead_letters", "gold.x", "gold_v2.x", "gold_v22.x", "silver.events", "silver_v2.dead_letters", "silver_v2.events"];
+        assert_eq!(names.own(&there.map(str::to_owned)), ["silver_v2.events", "silver_v2.dead_letters", "gold_v2.x"]);
+        assert_eq!(names.reading("gold.x"), "gold_v2.x");
+        assert_eq!(Names::live().reading(SILVER), SILVER);
         assert!(!names.is_live() && Names::of("silver").unwrap().is_live());
         assert_eq!(Names::live().dead_letters().name, DEAD_LETTERS);
         let tables = ["silver.events", "silver_v2.events", "silver_v2.exposures", "gold_v2.events", "dead_letters"].map(str::to_owned);

@@ -4,10 +4,11 @@ use arrow::array::{Array as _, AsArray as _};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use lake::Lake;
-use medallion::gold;
+use medallion::gold::{Model, Span};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::gold::Models;
 use crate::tables::{self, BRONZE, DEAD_LETTERS, EXPOSURES, SILVER};
 
 const PURPOSE: &str = "the trace";
@@ -35,7 +36,7 @@ pub struct Step {
 ///
 /// # Errors
 /// [`Error::NoTable`] when the lake has none; [`Error::Query`] when they cannot be read.
-pub async fn trace(lake: &Lake, event_id: &str) -> Result<Vec<Step>, Error> {
+pub async fn trace(lake: &Lake, models: &Models, event_id: &str) -> Result<Vec<Step>, Error> {
     let missing = || Error::NoTable { location: lake.location().to_string(), table: BRONZE.to_owned() };
     let there = lake.tables().await?;
     if !there.iter().any(|table| table == BRONZE) {
@@ -83,29 +84,28 @@ pub async fn trace(lake: &Lake, event_id: &str) -> Result<Vec<Step>, Error> {
         steps.push(step(EXPOSURES, &row, what));
         partitions.push((EXPOSURES, text(&row, 3).to_owned()));
     }
-    for model in gold::models().iter().filter(|model| has(model.name)) {
-        for (_, value) in partitions.iter().filter(|(reads, _)| *reads == model.reads) {
-            steps.push(aggregate(lake, model, value).await?);
+    for model in models.iter().filter(|model| has(&model.name)) {
+        for (reads, day) in &partitions {
+            for input in model.reads.iter().filter(|input| input.table == *reads) {
+                steps.push(aggregate(lake, model, reads, input.span, day).await?);
+            }
         }
     }
     Ok(steps)
 }
 
 /// Where a model of Gold counts it, and whether it does already.
-async fn aggregate(lake: &Lake, model: &gold::Model, value: &str) -> Result<Step, Error> {
-    let (mut table, mut input) = (lake.reader(model.name).await?, lake.reader(model.reads).await?);
+async fn aggregate(lake: &Lake, model: &Model, reads: &str, span: Span, day: &str) -> Result<Step, Error> {
+    let (mut table, mut input) = (lake.reader(&model.name).await?, lake.reader(reads).await?);
     let through = match &mut table {
-        Some(table) => table.progress(&tables::progress_in(model.reads)).await?.unwrap_or(-1),
+        Some(table) => table.progress(&tables::progress_in(reads)).await?.unwrap_or(-1),
         None => -1,
     };
     // What came into the model's partition since; a commit without rows there changes nothing in it.
     let mut since = 0;
     if let Some(input) = &mut input {
         let newest = input.refresh().await?;
-        let is_divided_alike = input.partition_by().iter().any(|column| column == model.partition_by);
-        let is_there = |file: &&lake::Added| {
-            !is_divided_alike || file.partition_values.get(model.partition_by).cloned().flatten().as_deref() == Some(value)
-        };
+        let is_there = |file: &&lake::Added| file.partition_values.get("event_date").cloned().flatten().as_deref() == Some(day);
         since = match input.added(through, newest).await {
             Ok(files) => files.iter().filter(is_there).count(),
             // The log no longer tells.
@@ -116,10 +116,20 @@ async fn aggregate(lake: &Lake, model: &gold::Model, value: &str) -> Result<Step
     let how_far = if since == 0 {
         "counted".to_owned()
     } else {
-        format!("made of version {through} of {}; rows have come since, and it is made anew", model.reads)
+        format!("made of version {through} of {reads}; rows have come since, and it is made anew")
     };
-    let what = format!("{} {value}: {how_far}", model.partition_by);
-    Ok(Step { table: model.name.to_owned(), source: String::new(), journal: None, received_at: None, what })
+    let where_it_is = match span {
+        _ if model.partition_by != "event_date" => format!("in the rows of {day}"),
+        Span::SAME => format!("event_date {day}"),
+        Span::Whole => "in any row".to_owned(),
+        Span::Days { before, after } => {
+            // A row reaches so many days before itself: so the event is in those of so many days after it.
+            let days = |days: Option<u32>, word: &str| days.map_or(format!("all days {word}"), |days| format!("{days} days {word}"));
+            format!("event_date {day}, {}, {}", days(after, "before"), days(before, "after"))
+        }
+    };
+    let what = format!("{where_it_is}: {how_far}");
+    Ok(Step { table: model.name.clone(), source: String::new(), journal: None, received_at: None, what })
 }
 
 fn step(table: &str, row: &[Option<String>], what: String) -> Step {

@@ -8,6 +8,7 @@ use crate::commands::backfill::BackfillArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::gold::GoldArgs;
 use crate::commands::journal::JournalArgs;
 use crate::commands::plan::PlanArgs;
 use crate::commands::query::QueryArgs;
@@ -61,6 +62,7 @@ pub(crate) enum Command {
     Recover(RecoverArgs),
     Replay(ReplayArgs),
     Diff(DiffArgs),
+    Gold(GoldArgs),
     Plan(PlanArgs),
     Config(ConfigArgs),
     Journal(JournalArgs),
@@ -116,6 +118,10 @@ mod tests {
         check("tidegate replay --cut-over --from 2026-11-01", false);
         check("tidegate replay --into silver_v2 --drop", true);
         check("tidegate diff silver silver_v2 --format json", true);
+        check("tidegate gold list --format json --data d", true);
+        check("tidegate gold run sessions gold.active_users --anew", true);
+        check("tidegate gold explain sessions --plan", true);
+        check("tidegate gold", false);
         check("tidegate config --format json", true);
         check("tidegate querry x", false);
     }

@@ -13,12 +13,21 @@ fn a_version_is_read_into_what_matters() {
         r#"{"add":{"path":"d=a%20b/1.parquet","partitionValues":{"d":"a b"},"size":10,"modificationTime":1,"dataChange":true,"stats":"{\"numRecords\":3}"}}"#,
         r#"{"add":{"path":"2.parquet","partitionValues":{"d":null},"size":20,"modificationTime":1,"dataChange":false}}"#,
         r#"{"remove":{"path":"0.parquet","dataChange":true}}"#,
+        r#"{"remove":{"path":"d=a/1.parquet","dataChange":true,"partitionValues":{"d":"a"},"extendedFileMetadata":true}}"#,
+        r#"{"remove":{"path":"joined.parquet","dataChange":false}}"#,
         r#"{"txn":{"appId":"a","version":5}}"#,
     ])
     .unwrap();
     assert_eq!(entry.commit_id(), Some("x"));
     assert_eq!(entry.progress, [("a".to_owned(), 5)]);
-    assert_eq!(entry.removes, ["0.parquet"]);
+    assert_eq!(entry.removes, ["0.parquet", "d=a/1.parquet", "joined.parquet"]);
+    let gone = |path: &str, values: Option<&str>| Removed {
+        path: path.to_owned(),
+        partition_values: values.map(|value| [("d".to_owned(), Some(value.to_owned()))].into()),
+    };
+    let changes = entry.clone().into_changes();
+    assert_eq!(changes.removed, [gone("0.parquet", None), gone("d=a/1.parquet", Some("a"))], "joining files removes no rows");
+    assert_eq!(changes.added.len(), 1);
     assert!(!entry.reshapes);
     let added = entry.into_added();
     assert_eq!(added.len(), 1, "a file that changes no data adds no rows");

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Table;
 use crate::error::Error;
-use crate::log::{self, Added, Entry};
+use crate::log::{self, Added, Changes, Entry};
 use crate::reader::{self, Reader, Source};
 use crate::session;
 
@@ -24,6 +24,19 @@ impl Table {
     /// [`Table::trim_log`] was called without knowing of it, and has to begin anew from the table as a whole.
     pub async fn added(&self, after: i64, through: i64) -> Result<Vec<Added>, Error> {
         Ok(self.entries(after, through).await?.into_iter().flat_map(Entry::into_added).collect())
+    }
+
+    /// What versions after `after`, up to and including `through`, did to the rows of the table.
+    ///
+    /// # Errors
+    /// As [`Table::added`].
+    pub async fn changes(&self, after: i64, through: i64) -> Result<Changes, Error> {
+        let mut all = Changes::default();
+        for changes in self.entries(after, through).await?.into_iter().map(Entry::into_changes) {
+            all.added.extend(changes.added);
+            all.removed.extend(changes.removed);
+        }
+        Ok(all)
     }
 
     /// What the commits of these versions say under `tidegate`, oldest first; empty for commits that say nothing.

@@ -1,6 +1,8 @@
 //! The books, and every row of Silver and Gold made anew: not only that each event is there once, but that it is what Bronze gives, in all columns.
 
-use medallion::gold::{self, Model};
+use std::sync::Arc;
+
+use medallion::gold::Model;
 
 use super::{Books, FINDINGS_MAX, Finding, audit};
 use crate::config::Config;
@@ -47,7 +49,7 @@ pub async fn audit_deep(
             events: of_day.take(NAMED_MAX).map(named).collect(),
         });
     }
-    for model in gold::models() {
+    for model in config.models()?.iter() {
         books.findings.extend(check_gold(lake, model).await?);
     }
     books.findings.truncate(FINDINGS_MAX);
@@ -72,8 +74,8 @@ fn named(difference: &Difference) -> String {
 }
 
 /// Whether a table of Gold is what its model makes of the version of Silver that it says it was made of.
-async fn check_gold(lake: &lake::Lake, model: &'static Model) -> Result<Option<Finding>, Error> {
-    let fed = Fed::open(lake, &Names::live(), model).await?;
+async fn check_gold(lake: &lake::Lake, model: &Arc<Model>) -> Result<Option<Finding>, Error> {
+    let mut fed = Fed::open(lake, &Names::live(), model).await?;
     let Some(unlike) = fed.unlike(lake).await? else { return Ok(None) };
     if unlike.partitions.is_empty() {
         return Ok(None);

@@ -4,6 +4,7 @@
 
 mod audit;
 mod crashes;
+mod gold;
 mod path;
 mod place;
 mod replay;

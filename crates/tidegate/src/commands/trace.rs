@@ -25,8 +25,8 @@ pub(crate) struct TraceArgs {
 }
 
 pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<bool> {
-    let lake = args.lake.open().await?;
-    let steps = trace(&lake, &args.event_id).await?;
+    let (lake, settings) = args.lake.open_with_settings().await?;
+    let steps = trace(&lake, &settings.pipeline.models()?, &args.event_id).await?;
     let mut rows = output::stdout(args.format, ["table", "source", "journal", "received_at", "what"].map(str::to_owned).into())?;
     for Step { table, source, journal, received_at, what } in &steps {
         if !rows.write(vec![json!(table), json!(source), json!(journal), json!(received_at), json!(what)])? {
