@@ -132,7 +132,7 @@ mod tests {
             ("a.sql", reads("gold.b")),
             ("b.sql", reads("silver.events")),
             ("active_users.sql", reads("gold.a")),
-            ("way.yaml", "funnel:\n  within_days: 3\n  steps: [{name: x, event_type: x}, {name: y, event_type: y}]\n".to_owned()),
+            ("way.yaml", "funnel:\n  within_days: 3\n  steps: [{name: one, event_type: one}, {name: two, event_type: two}]\n".to_owned()),
             ("notes.txt", "no model".to_owned()),
         ];
         let folder = folder(&files.each_ref().map(|(name, text)| (*name, text.as_str())));
