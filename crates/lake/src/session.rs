@@ -19,8 +19,9 @@ use crate::table::Home;
 /// The catalog of our tables; the schema `public` holds those without a dot in their name.
 const CATALOG: &str = "tidegate";
 const SCHEMA: &str = "public";
-/// One part in so many of a query's memory is for merging what was spilled.
-const SPILL_SHARE: usize = 8;
+/// One part in so many of a query's memory is what each of its sorts sets aside, over all cores, for merging what it spilled. A query of
+/// window functions over several orders has a sort for each, all at once: of an eighth each, five of them took the whole memory.
+const SPILL_SHARE: usize = 64;
 /// The schemas there always are, also before their first table.
 const SCHEMAS: [&str; 3] = ["bronze", "silver", "gold"];
 
@@ -48,7 +49,7 @@ pub(crate) fn empty(options: &Options, root: &Url, store: ObjectStoreRef) -> Res
     settings.execution.parquet.schema_force_view_types = false;
     settings.sql_parser.map_string_types_to_utf8view = false;
     let memory = usize::try_from(options.query_memory_bytes_max).unwrap_or(usize::MAX);
-    // Each core sets this aside for merging what it spilled; the default asks for more than a small bound has.
+    // Each sort sets this aside on each core; the default asks for more than a small bound has.
     let reservation = memory / SPILL_SHARE / settings.execution.target_partitions.max(1);
     settings.execution.sort_spill_reservation_bytes = settings.execution.sort_spill_reservation_bytes.min(reservation);
     let runtime = RuntimeEnvBuilder::new()
