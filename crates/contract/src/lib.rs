@@ -3,6 +3,7 @@
 //! Everything here is a pure function of its arguments. There is no I/O, no clock, no randomness and no Arrow in this crate, so the gate, the
 //! stream processors and other languages' bindings all decide the same thing about the same bytes.
 
+pub mod erasure;
 pub mod event;
 pub mod id;
 pub mod json;
@@ -12,6 +13,7 @@ pub mod time;
 pub mod violation;
 pub mod wire;
 
+pub use erasure::{Erased, Person};
 pub use event::Event;
 pub use id::{EventId, Identity, Position, SourceName};
 pub use plan::Plan;

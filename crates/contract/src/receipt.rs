@@ -15,6 +15,8 @@ pub enum WireFormat {
     Segment,
     /// CloudEvents 1.0.
     Cloudevents,
+    /// None any more: a person asked for it, and the content is gone.
+    Erased,
 }
 
 impl WireFormat {
@@ -24,6 +26,7 @@ impl WireFormat {
             Self::Native => "native",
             Self::Segment => "segment",
             Self::Cloudevents => "cloudevents",
+            Self::Erased => "erased",
         }
     }
 }
@@ -36,6 +39,7 @@ impl std::str::FromStr for WireFormat {
             "native" => Ok(Self::Native),
             "segment" => Ok(Self::Segment),
             "cloudevents" => Ok(Self::Cloudevents),
+            "erased" => Ok(Self::Erased),
             other => Err(format!("unknown wire format {other:?}")),
         }
     }
@@ -177,7 +181,7 @@ mod tests {
 
     #[test]
     fn names_in_bronze_read_back() {
-        for format in [WireFormat::Native, WireFormat::Segment, WireFormat::Cloudevents] {
+        for format in [WireFormat::Native, WireFormat::Segment, WireFormat::Cloudevents, WireFormat::Erased] {
             assert_eq!((format.as_str().parse(), serde_json::to_value(format).unwrap()), (Ok(format), format.as_str().into()));
         }
         for verdict in [Verdict::Accepted, Verdict::Flagged, Verdict::Quarantined, Verdict::Refused] {

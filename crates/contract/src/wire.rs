@@ -87,6 +87,7 @@ pub fn decode_in(format: WireFormat, payload: &[u8], envelope: &Envelope, limits
         WireFormat::Native => native::decode(payload, limits),
         WireFormat::Segment => segment::decode(payload, envelope, limits),
         WireFormat::Cloudevents => cloudevents::decode(payload, envelope, limits),
+        WireFormat::Erased => Err(vec![Violation::new("erased", "", "a person asked for it, and the content is gone")]),
     }?;
     exposure::normalise(&mut event);
     session::fill(&mut event);

@@ -1,7 +1,7 @@
 //! The gate's judgement once more, on an event that came before: under another plan, or by mended code.
 
 use contract::wire::Envelope;
-use contract::{Plan, Receipt, Verdict};
+use contract::{Erased, Plan, Receipt, Verdict};
 
 use crate::config::Config;
 use crate::judge::{Judgement, Rules, judge};
@@ -18,6 +18,8 @@ pub fn judge_again(receipt: &Receipt, payload: &[u8], plan: &Plan, config: &Conf
                 envelope: &envelope,
                 json: &config.json,
                 event_bytes_max: config.event_bytes_max,
+                // Whose events are kept out is for the stages to see to, which the event still goes through.
+                erased: &Erased::default(),
             };
             judge(payload, &rules)
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use axum::http::header::ORIGIN;
-use contract::{Plan, Timestamp};
+use contract::{Erased, Plan, Timestamp};
 use journal::Sink;
 use telemetry::clock::{SharedClock, SystemClock};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -35,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) rates: Rates,
     pub(crate) sifting: Semaphore,
     plan: RwLock<Arc<Plan>>,
+    erased: RwLock<Arc<Erased>>,
     clock: SharedClock,
     requests: Arc<Semaphore>,
     closing: AtomicBool,
@@ -92,6 +93,7 @@ impl Builder {
             requests: Arc::new(Semaphore::new(config.requests_max)),
             config,
             plan: RwLock::new(self.plan),
+            erased: RwLock::default(),
             clock: self.clock,
             closing: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -111,6 +113,11 @@ impl Gate {
     /// Holds events that come from now on to another plan.
     pub fn set_plan(&self, plan: Arc<Plan>) {
         *self.inner.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
+
+    /// Keeps the content of events of these persons out from now on. Such an event is taken as any other, and of it only what the books need comes into the journal.
+    pub fn keep_out(&self, erased: Arc<Erased>) {
+        *self.inner.erased.write().unwrap_or_else(PoisonError::into_inner) = erased;
     }
 
     /// Takes no more requests: each is told to go elsewhere (503). Those in work are finished; wait for them with [`Gate::idle`].
@@ -168,6 +175,10 @@ impl Gate {
 impl Inner {
     pub(crate) fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn erased(&self) -> Arc<Erased> {
+        Arc::clone(&self.erased.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -2,7 +2,7 @@
 
 use contract::plan::Policy;
 use contract::wire::{self, Envelope};
-use contract::{EventId, Plan, Timestamp, Verdict, Violation, WireFormat, json};
+use contract::{Erased, EventId, Plan, Timestamp, Verdict, Violation, WireFormat, json};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ pub(crate) struct Rules<'a> {
     pub(crate) envelope: &'a Envelope,
     pub(crate) json: &'a json::Limits,
     pub(crate) event_bytes_max: usize,
+    pub(crate) erased: &'a Erased,
 }
 
 /// What comes of it.
@@ -26,11 +27,13 @@ pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     /// Why; empty for [`Verdict::Accepted`] only.
     pub(crate) violations: Vec<Violation>,
+    /// Its content is to be kept out: a person asked for it.
+    pub(crate) erased: bool,
 }
 
 impl Judgement {
     pub(crate) fn refused(event_id: Option<EventId>, violations: Vec<Violation>) -> Self {
-        Self { event_id, sent_at: None, verdict: Verdict::Refused, violations }
+        Self { event_id, sent_at: None, verdict: Verdict::Refused, violations, erased: false }
     }
 }
 
@@ -43,6 +46,9 @@ pub(crate) fn judge(payload: &[u8], rules: &Rules<'_>) -> Judgement {
         Ok(event) => event,
         Err(violations) => return Judgement::refused(readable_id(payload, rules.format), violations),
     };
+    if rules.erased.has(&event) {
+        return Judgement { event_id: event.event_id, sent_at: None, verdict: Verdict::Accepted, violations: Vec::new(), erased: true };
+    }
     let violations = rules.plan.validate(&event);
     let verdict = match (violations.is_empty(), rules.policy) {
         (true, _) => Verdict::Accepted,
@@ -50,7 +56,7 @@ pub(crate) fn judge(payload: &[u8], rules: &Rules<'_>) -> Judgement {
         (false, Policy::Reject) => Verdict::Refused,
         (false, Policy::Flag) => Verdict::Flagged,
     };
-    Judgement { event_id: event.event_id, sent_at: event.sent_at, verdict, violations }
+    Judgement { event_id: event.event_id, sent_at: event.sent_at, verdict, violations, erased: false }
 }
 
 /// The id of an event that could not be read as a whole, so that whoever looks for it finds it. None is looked for in CloudEvents, where it is
@@ -68,7 +74,7 @@ fn readable_id(payload: &[u8], format: WireFormat) -> Option<EventId> {
     let id = match format {
         WireFormat::Native => serde_json::from_slice::<Native>(payload).ok()?.event_id,
         WireFormat::Segment => serde_json::from_slice::<Segment>(payload).ok()?.message_id,
-        WireFormat::Cloudevents => return None,
+        WireFormat::Cloudevents | WireFormat::Erased => return None,
     };
     match id {
         Value::String(text) => EventId::try_from(text).ok(),
@@ -86,7 +92,8 @@ mod tests {
     fn check(policy: Policy, format: WireFormat, payload: &str, expect: (Verdict, Option<&str>, &[(&str, &str)])) {
         let plan = Plan::parse(PLAN, "plan.json").unwrap();
         let envelope = Envelope { call: Some("track".to_owned()), ..Envelope::default() };
-        let rules = Rules { plan: &plan, policy, format, envelope: &envelope, json: &json::Limits::default(), event_bytes_max: 200 };
+        let (json, erased) = (json::Limits::default(), Erased::default());
+        let rules = Rules { plan: &plan, policy, format, envelope: &envelope, json: &json, event_bytes_max: 200, erased: &erased };
         let judgement = judge(payload.as_bytes(), &rules);
         let violations: Vec<(&str, &str)> =
             judgement.violations.iter().map(|violation| (violation.code.as_str(), violation.field.as_str())).collect();

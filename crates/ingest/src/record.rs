@@ -65,6 +65,11 @@ impl Scribe {
         receipt.sent_at = judgement.sent_at;
         receipt.verdict = judgement.verdict;
         receipt.violations.clone_from(&judgement.violations);
+        if judgement.erased {
+            let mut left = receipt.clone();
+            left.erase();
+            return Ok((record(&left, Bytes::new())?, event_id));
+        }
         receipt.truncated_from = (full_bytes > value.len() as u64).then_some(full_bytes);
         Ok((record(receipt, value)?, event_id))
     }

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_ENCODING;
 use bytes::Bytes;
 use contract::wire::Envelope;
-use contract::{Plan, SourceName, Timestamp, WireFormat};
+use contract::{Erased, Plan, SourceName, Timestamp, WireFormat};
 use journal::Record;
 
 use crate::Error;
@@ -106,8 +106,8 @@ fn events(gate: &Inner, visit: &mut Visit, body: &Bytes, received_at: Timestamp)
     let source = identify(gate, visit, parts.key.clone())?;
     gate.rates.pay(&source.name, parts.events.len(), Instant::now());
     let envelope = envelope(&parts, config)?;
-    let plan = gate.plan();
-    let work = Work { plan: &plan, source: &source, form: &form, envelope: &envelope, received_at };
+    let (plan, erased) = (gate.plan(), gate.erased());
+    let work = Work { plan: &plan, erased: &erased, source: &source, form: &form, envelope: &envelope, received_at };
     records(gate, visit, parts, &work)
 }
 
@@ -146,6 +146,7 @@ fn envelope(parts: &Parts, config: &crate::Config) -> Result<Envelope, Error> {
 /// What all events of a request are judged and recorded with.
 struct Work<'a> {
     plan: &'a Plan,
+    erased: &'a Erased,
     source: &'a Source,
     form: &'a Form,
     envelope: &'a Envelope,
@@ -161,6 +162,7 @@ fn records(gate: &Inner, visit: &mut Visit, parts: Parts, work: &Work<'_>) -> Re
         envelope: work.envelope,
         json: &config.json,
         event_bytes_max: config.event_bytes_max,
+        erased: work.erased,
     };
     let shared = Shared {
         source: work.source.name.clone(),

@@ -266,6 +266,11 @@ async fn trims_remove_only_from_the_front(fixture: &mut dyn Fixture) {
     expected.check_from(&end, drain(&*journal, end.clone()).await, "offsets go on behind a trim of everything");
     assert!(last.iter().all(|(partition, last)| expected.last().get(partition) > Some(last)), "offsets are never used again");
     trimmed_offsets_are_an_error(&*journal, &expected).await;
+    let before = must(journal.end().await, "end");
+    must(journal.forget(&before).await, "forget");
+    assert_eq!(must(journal.start().await, "start"), before, "what is forgotten cannot be read any more");
+    expected.append(&*journal, (0..50).map(|number| record(9500 + number, 10)).collect()).await;
+    expected.check_from(&before, drain(&*journal, before.clone()).await, "offsets go on behind what was forgotten");
 }
 
 /// Where trimming happens, now or a little later, an offset that is gone is an error rather than something else.

@@ -162,7 +162,7 @@ impl Journal for Embedded {
         let bytes = self.check(&records)?;
         let started = Instant::now();
         let (answer, answered) = oneshot::channel();
-        self.queue.push(Request { records, bytes, answer })?;
+        self.queue.push(Request { records, bytes, seals: false, answer })?;
         let positions = answered.await.unwrap_or(Err(Error::Closed))?;
         metrics::appended(started.elapsed());
         Ok(positions)
@@ -202,6 +202,14 @@ impl Journal for Embedded {
             outcome
         });
         trimming.await.unwrap_or(Err(Error::Closed))
+    }
+
+    async fn forget(&self, before: &Offsets) -> Result<(), Error> {
+        // The file that is written to is the one that a trim leaves.
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Request { records: Vec::new(), bytes: frame::encoded_bytes_max(0, 0), seals: true, answer })?;
+        answered.await.unwrap_or(Err(Error::Closed))?;
+        self.trim(before).await
     }
 }
 

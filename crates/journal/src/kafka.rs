@@ -180,6 +180,10 @@ impl Journal for Kafka {
     async fn trim(&self, _before: &Offsets) -> Result<(), Error> {
         Ok(())
     }
+
+    async fn forget(&self, before: &Offsets) -> Result<(), Error> {
+        topic::forget(&self.config, &self.shared, before).await
+    }
 }
 
 impl std::fmt::Debug for Kafka {

@@ -121,6 +121,10 @@ pub trait Journal: Sink {
 
     /// Lets go of records that lie before the given offsets. May keep more than it must.
     async fn trim(&self, before: &Offsets) -> Result<(), Error>;
+
+    /// The same, and what lies before these offsets cannot be read any more when it returns: for data that must go now. Partitions that are not named keep what they have. Where
+    /// records before and behind an offset lie in one file, the file goes with a later call, when all of it may.
+    async fn forget(&self, before: &Offsets) -> Result<(), Error>;
 }
 
 /// The partition of a key: its first 8 bytes, little endian, modulo the number of partitions. Keys are digests, so this spreads evenly.

@@ -20,6 +20,8 @@ use crate::table::{Table, number};
 
 /// Digits of a version in the name of a log file.
 const VERSION_DIGITS: usize = 20;
+/// The age from which a file that no version names is taken for one that a crash left behind.
+const UNNAMED_AGE: Duration = Duration::from_secs(60 * 60);
 /// How much the clocks of machines that share a lake may differ.
 const CLOCK_MARGIN_MILLIS: i64 = 10 * 60 * 1000;
 
@@ -74,6 +76,22 @@ impl Table {
         metrics::vacuumed(self.name(), files);
         self.refresh().await?;
         Ok(files)
+    }
+
+    /// Deletes now what this table has replaced or removed, whatever its age, and what no version has named for an hour. Whoever reads an older version loses its files.
+    ///
+    /// # Errors
+    /// As [`Table::vacuum`].
+    pub async fn purge(&mut self) -> Result<u64, Error> {
+        let (_, done) = DeltaTable::new(Arc::clone(&self.home.log))
+            .vacuum()
+            .with_mode(VacuumMode::Lite)
+            .with_retention_period(chrono::Duration::zero())
+            .with_enforce_retention_duration(false)
+            .await
+            .map_err(|error| Error::delta(format!("vacuum {}", self.name()), error))?;
+        // A commit that is being made has files that no version names yet.
+        Ok(done.files_deleted.len() as u64 + self.vacuum(UNNAMED_AGE, None).await?)
     }
 
     /// How long ago a version was made, in milliseconds and with a margin for clocks that differ; 0 if it has not been made yet.

@@ -3,17 +3,11 @@
 //! The files of the other table are copied as they are, within the store where it can do that, before the commit names them: so the commit is short however many
 //! there are, and a reader sees all the old rows or all the new. The other table is left as it is.
 
-use std::sync::Arc;
-
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::error::ArrowError;
 use deltalake::kernel::{Action, Add, Remove};
 use deltalake::logstore::object_store::ObjectStoreExt as _;
 use deltalake::logstore::object_store::path::Path;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::stream::{StreamExt as _, TryStreamExt as _};
-use parquet::errors::ParquetError;
 use uuid::Uuid;
 
 use crate::commit::{Draft, NewFile};
@@ -22,11 +16,8 @@ use crate::error::Error;
 use crate::log;
 use crate::partition;
 use crate::reader::{Source, location};
+use crate::rewrite::{RowFilter, value_of, without};
 use crate::table::{Commit, Committed, Home, Table};
-use crate::writer::{Encoded, Encoder};
-
-/// Tells of each row of a batch, which has all columns of the table, whether it stays.
-pub type RowFilter = Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + Sync>;
 
 /// Which rows of its own a table keeps.
 #[derive(Clone)]
@@ -122,7 +113,7 @@ impl Table {
                 removes.push(remove);
                 continue;
             };
-            let Some(kept) = self.without(&source, rows, holds).await? else { continue };
+            let Some(kept) = self.edited(&source, rows, &without(holds)).await? else { continue };
             let values: Vec<Option<String>> = self.shape.partition_by.iter().map(|column| value_of(&source, column)).collect();
             files.extend(self.upload(kept.into_iter().map(|file| (values.clone(), file)).collect(), true).await?);
             removes.push(remove);
@@ -132,44 +123,6 @@ impl Table {
             files.push(file);
         }
         Ok(removes)
-    }
-
-    /// The rows of a file that stay, as new files; `None` when all do. Holds the rows that stay in memory, encoded: those of one file.
-    async fn without(&self, source: &Source, rows: Option<u64>, holds: &RowFilter) -> Result<Option<Vec<Encoded>>, Error> {
-        let failed = |error: ArrowError| Error::store("rewrite rows", error);
-        let encoder = Encoder::new(Arc::clone(&self.shape.data_schema), Arc::clone(&self.shape.stats_columns), &self.home.options);
-        let mut encoder = encoder.map_err(|error| Error::schema(self.name(), error.to_string()))?;
-        let (mut done, mut read, mut stay) = (Vec::new(), 0, 0);
-        let mut batches = self.reader(None)?.stream(vec![source.clone()]);
-        let data: Vec<usize> = self.data_columns();
-        while let Some(batch) = batches.next().await {
-            let batch = batch?;
-            let kept = filter_record_batch(&batch, &holds(&batch).map_err(failed)?).map_err(failed)?;
-            read += batch.num_rows() as u64;
-            stay += kept.num_rows() as u64;
-            let kept = kept.project(&data).map_err(failed)?;
-            (encoder, done) = on_a_thread(encoder, done, move |encoder, done| encoder.write(&kept, done)).await?;
-        }
-        if rows.is_some_and(|rows| rows != read) {
-            let what = format!("it holds {read} rows, the log says {}", rows.unwrap_or_default());
-            return Err(Error::Damaged { place: format!("{} of {}", source.path, self.name()), what });
-        }
-        if stay == read {
-            return Ok(None);
-        }
-        (_, done) = on_a_thread(encoder, done, |encoder, done| {
-            done.extend(encoder.finish()?);
-            Ok(())
-        })
-        .await?;
-        Ok(Some(done))
-    }
-
-    /// The columns that lie in the files, by number.
-    fn data_columns(&self) -> Vec<usize> {
-        let schema = &self.shape.schema;
-        let in_file = |index: &usize| !self.shape.partition_by.contains(schema.field(*index).name());
-        (0..schema.fields().len()).filter(in_file).collect()
     }
 
     /// A file of another table, under a name of its own in this one's folder.
@@ -187,24 +140,9 @@ impl Table {
     }
 }
 
-fn value_of(source: &Source, column: &str) -> Option<String> {
-    source.values.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.clone())
-}
-
 /// Where a file of a table lies, from the root of the store.
 fn full_path(home: &Home, path: &str) -> Result<Path, Error> {
     let root = Path::from_url_path(home.log.root_url().path());
     let root = root.map_err(|error| Error::Setting(format!("{}: {error}", home.log.root_url())))?;
     Ok(location(path).parts().fold(root, Path::join))
-}
-
-/// Encoding works the processor for long: not among the tasks that answer clients.
-async fn on_a_thread(
-    mut encoder: Encoder,
-    mut done: Vec<Encoded>,
-    work: impl FnOnce(&mut Encoder, &mut Vec<Encoded>) -> Result<(), ParquetError> + Send + 'static,
-) -> Result<(Encoder, Vec<Encoded>), Error> {
-    let worked = tokio::task::spawn_blocking(move || work(&mut encoder, &mut done).map(|()| (encoder, done))).await;
-    let worked = worked.map_err(|error| Error::store("rewrite rows", error))?;
-    worked.map_err(|error| Error::store("rewrite rows", error))
 }

@@ -3,7 +3,7 @@
 //! Beside each count stands the [`Digest`] of the identities counted, because one loss and one duplicate cancel in a count. Counts are kept by source, by
 //! the hour in which the gate received the event, and by measure, and travel in the commit of the rows they count. For each source and hour:
 //!
-//! - [`ACCEPTED`] (what Bronze has) = [`SILVER`] + [`DUPLICATE`] + [`DEAD_LETTER`], in numbers and in digests;
+//! - [`ACCEPTED`] (what Bronze has) = [`SILVER`] + [`DUPLICATE`] + [`DEAD_LETTER`] + [`ERASED`], in numbers and in digests;
 //! - what the gate wrote = [`ACCEPTED`] + [`REFUSED`], and [`UNREADABLE`] is what nobody can tell.
 //!
 //! The other measures say more about rows that are counted above already.
@@ -34,6 +34,8 @@ pub const SILVER: &str = "silver";
 pub const DUPLICATE: &str = "duplicate";
 /// Rows of Bronze that became dead letters: by the plan, because they cannot be decoded, or as a conflict.
 pub const DEAD_LETTER: &str = "dead_letter";
+/// Rows of Bronze without content: a person asked for it.
+pub const ERASED: &str = "erased";
 /// Of the dead letters: those whose id another event has.
 pub const CONFLICT: &str = "conflict";
 /// Of Silver: received later than allowed.

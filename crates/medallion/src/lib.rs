@@ -6,12 +6,14 @@
 //!
 //! The way of a batch: [`bronze::batch`] makes Bronze rows of what the gate took, [`dead_letters::refused`] keeps what it refused. [`silver::refine`]
 //! reads Bronze rows into candidates for Silver, [`silver::choose`] picks the one winner among the copies of an event. [`ledger`] counts what went
-//! where; [`digest`] sums up a set of rows so that two engines can compare theirs; [`gold`] holds the SQL of the aggregates.
+//! where; [`erasure`] takes a person's events
+//! out of rows that keep them as they came; [`digest`] sums up a set of rows so that two engines can compare theirs; [`gold`] holds the SQL of the aggregates.
 
 pub mod bronze;
 mod columns;
 pub mod dead_letters;
 pub mod digest;
+pub mod erasure;
 mod error;
 pub mod gold;
 pub mod ledger;

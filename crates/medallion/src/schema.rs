@@ -142,6 +142,16 @@ static LEDGER: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
 });
 
+static ERASED: LazyLock<SchemaRef> = LazyLock::new(|| {
+    schema(vec![
+        some("erasure", DataType::Int64),
+        some("erased_at", instant()),
+        some("kind", TEXT),
+        some("digest", TEXT),
+        some("digest_key", TEXT),
+    ])
+});
+
 /// What every table but the ledger has.
 static IDENTITY: LazyLock<SchemaRef> = LazyLock::new(|| schema(vec![some("source", TEXT), some("event_id", TEXT)]));
 
@@ -176,6 +186,11 @@ pub fn silver_exposures() -> SchemaRef {
 /// `dead_letters`: what could not be accepted or understood, with the reason. By `ingest_date`.
 pub fn dead_letters() -> SchemaRef {
     Arc::clone(&DEAD_LETTERS)
+}
+
+/// `erased`: the ids of erased persons, as keyed digests: which erasure, when, whether of a `user` or `anonymous`, the digest and the key of all digests (both hexadecimal).
+pub fn erased() -> SchemaRef {
+    Arc::clone(&ERASED)
 }
 
 /// `ledger`: counts and digests by stage, source, hour and measure.

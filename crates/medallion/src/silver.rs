@@ -7,7 +7,7 @@
 use arrow::array::RecordBatch;
 use contract::json;
 
-use crate::columns::{Selection, conform};
+use crate::columns::{Selection, conform, select};
 use crate::dead_letters;
 use crate::ledger::{self, Counts};
 use crate::{Error, schema};
@@ -23,7 +23,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
-pub use candidates::Candidates;
+pub use candidates::{Candidates, ERASED_CONTENT};
 pub use choose::{Chosen, Winner, choose};
 
 /// The settings that Silver hangs on. Changing one changes Silver from then on, and in a rebuild throughout.
@@ -57,11 +57,11 @@ pub struct Refined {
     pub candidates: Candidates,
     /// What may not, as [`schema::dead_letters`]: kept out by the plan (stage `plan`), or not to be decoded (stage `silver`).
     pub dead_letters: RecordBatch,
-    /// The count of the dead letters.
+    /// The count of the dead letters, and of what was erased of them.
     pub counts: Counts,
 }
 
-/// Reads rows of Bronze. Each becomes exactly one of a candidate and a dead letter.
+/// Reads rows of Bronze. Each becomes exactly one of a candidate and a dead letter, but for those that were erased and had been no candidates.
 ///
 /// # Errors
 ///
@@ -72,8 +72,15 @@ pub fn refine(bronze: &RecordBatch, rules: &Rules) -> Result<Refined, Error> {
     let mut decoder = decode::Decoder::new(&rules.json);
     let mut fields = fields::EventFields::with_capacity(bronze.num_rows());
     let (mut sound, mut unsound, mut reasons) = (Vec::with_capacity(bronze.num_rows()), Vec::new(), Vec::new());
+    let mut vanished = Vec::new();
     for (number, row) in (0_u32..).zip(rows.iter()) {
-        match decoder.decode(&row) {
+        if row.is_erased() && !row.may_be_silver() {
+            vanished.push(number);
+            continue;
+        }
+        // What was erased keeps its place among the copies of its event.
+        let decoded = if row.is_erased() { Ok(contract::Event::default()) } else { decoder.decode(&row) };
+        match decoded {
             Ok(event) => {
                 fields.push(&event, &row, rules)?;
                 sound.push(number);
@@ -86,7 +93,9 @@ pub fn refine(bronze: &RecordBatch, rules: &Rules) -> Result<Refined, Error> {
     }
     let (sound, unsound) = (Selection::new(sound, bronze.num_rows()), Selection::new(unsound, bronze.num_rows()));
     let dead_letters = dead_letters::of_bronze(&bronze, &unsound, &reasons)?;
-    let counts = ledger::of_rows(&dead_letters, ledger::DEAD_LETTER)?;
+    let mut counts = ledger::of_rows(&dead_letters, ledger::DEAD_LETTER)?;
+    let vanished = Selection::new(vanished, bronze.num_rows());
+    counts.merge(&ledger::of_rows(&select(&bronze, &vanished, &schema::counted(), decode::TABLE, Vec::new())?, ledger::ERASED)?);
     let candidates = Candidates::new(bronze, sound, fields)?;
     Ok(Refined { candidates, dead_letters, counts })
 }

@@ -2,13 +2,13 @@
 //!
 //! Everything is read from the lake alone, at versions that belong together: Silver's first, then Bronze, of which [`Frontier`] tells what Silver has decided about. Three things
 //! are held against each other, by source and by the hour of receipt, as counts and as digests of the identities: the rows that are there, what the commits
-//! say they added, and the law that every row of Bronze is a row of Silver, a duplicate or a dead letter.
+//! say they added, and the law that every row of Bronze is a row of Silver, a duplicate, a dead letter or erased.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::Timestamp;
 use lake::{Lake, Table};
-use medallion::ledger::{ACCEPTED, Counts, DEAD_LETTER, DUPLICATE, EXPOSURE, LATE, REFUSED, SILVER, Tally, UNREADABLE};
+use medallion::ledger::{ACCEPTED, Counts, DEAD_LETTER, DUPLICATE, ERASED, EXPOSURE, LATE, REFUSED, SILVER, Tally, UNREADABLE};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -66,10 +66,17 @@ pub struct Line {
     pub duplicates: u64,
     /// Rows of Bronze that became dead letters.
     pub dead_letters: u64,
+    /// Rows of Bronze without content: a person asked for it, and duplicates are not among them.
+    #[serde(skip_serializing_if = "is_none")]
+    pub erased: u64,
     /// Rows of Bronze that Silver has not come to.
     pub pending: u64,
     /// Of Silver's rows, those that were late.
     pub late: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Two things that should agree and do not.
@@ -126,8 +133,8 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     check("dead letters of the gate, against what their commits say", &expected, &[REFUSED, UNREADABLE], &there, &[REFUSED]);
     check("dead letters of Silver, against what its commits say", &expected, &[DEAD_LETTER], &there, &[DEAD_LETTER]);
     check("exposures, against those among Silver's events", &expected_exposures, &[EXPOSURE], &there, &[EXPOSURE]);
-    let became = [SILVER, DUPLICATE, DEAD_LETTER];
-    check("Bronze = Silver + duplicates + dead letters", &said.decided, &[ACCEPTED], &said.all, &became);
+    let became = [SILVER, DUPLICATE, DEAD_LETTER, ERASED];
+    check("Bronze = Silver + duplicates + dead letters + erased", &said.decided, &[ACCEPTED], &said.all, &became);
     names::name(lake, &mut findings).await?;
     positions::check(&mut bronze, &mut dead_letters, &mut findings).await?;
     names::doubled(lake, &mut findings).await?;
@@ -191,6 +198,7 @@ fn lines(said: &Said, there: &Counts) -> BTreeMap<String, Line> {
     put(there, &[SILVER], |line| &mut line.silver);
     put(&said.all, &[DUPLICATE], |line| &mut line.duplicates);
     put(there, &[DEAD_LETTER], |line| &mut line.dead_letters);
+    put(&said.all, &[ERASED], |line| &mut line.erased);
     put(&said.all, &[LATE], |line| &mut line.late);
     put(&said.decided, &[ACCEPTED], |line| &mut line.pending);
     for line in lines.values_mut() {
@@ -220,6 +228,7 @@ impl Line {
         self.silver += other.silver;
         self.duplicates += other.duplicates;
         self.dead_letters += other.dead_letters;
+        self.erased += other.erased;
         self.pending += other.pending;
         self.late += other.late;
     }

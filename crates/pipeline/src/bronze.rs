@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use contract::{Position, Timestamp};
+use bytes::Bytes;
+use contract::{Erased, Position, Timestamp};
 use journal::{Journal, Offsets, ReadLimit, Share, Stored};
-use lake::{Commit, Table};
+use lake::{Commit, Lake, Table};
 use medallion::bronze::{self, Arrival, Unreadable};
 use medallion::dead_letters;
 use medallion::ledger::{self, Counts};
@@ -24,10 +25,12 @@ use crate::error::Error;
 use crate::stage::{Stage, Step, Surroundings, compute};
 use crate::status::Status;
 use crate::work::Work;
-use crate::{metrics, tables};
+use crate::{erasure, metrics, tables};
 
 /// How often the journal is told what it may let go of. It frees whole files, so more often gains nothing.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
+/// Each look for an erasure is a request to the store.
+const LOOK_MIN: Duration = Duration::from_secs(1);
 
 /// Under which name a commit of Bronze says how many bytes the records had that it took.
 pub(crate) const BYTES: &str = "bytes";
@@ -47,6 +50,15 @@ pub(crate) struct Bronze {
     /// The same for the dead letters, which may be ahead.
     next_refused: Offsets,
     trimmed: Instant,
+    /// Whose events are kept out.
+    erased: Arc<Erased>,
+    /// The erasure up to which that list goes. `None`: it is not known.
+    erasures: Option<Option<i64>>,
+    /// What the journal has to forget, once it has been read up to here.
+    forgets: Option<Offsets>,
+    /// How often it looks for an erasure while nothing comes in.
+    look_every: Duration,
+    lake: Lake,
     status: Status,
     stop: watch::Receiver<bool>,
     /// Tells Silver that there is something new. Dropped with the stage.
@@ -71,6 +83,11 @@ impl Bronze {
             next: Offsets::new(),
             next_refused: Offsets::new(),
             trimmed: Instant::now(),
+            erased: Arc::default(),
+            erasures: None,
+            forgets: None,
+            look_every: config.commit_interval.max(LOOK_MIN),
+            lake: lake.clone(),
             status: status.clone(),
             stop,
             committed,
@@ -80,6 +97,7 @@ impl Bronze {
     }
 
     async fn take_position(&mut self) -> Result<(), Error> {
+        self.take_list().await?;
         let generation = self.journal.generation();
         for table in [&mut self.bronze, &mut self.dead_letters] {
             let newest = table.progress(tables::GENERATION).await?;
@@ -108,12 +126,60 @@ impl Bronze {
             }
         }
         (self.next, self.next_refused, self.has) = (own, refused, has);
+        self.forgets = None;
+        if let Some(erasures) = self.erasures.flatten() {
+            for partition in self.has.iter().copied() {
+                if self.bronze.progress(&tables::progress_in_forgetting(partition)).await?.is_none_or(|forgotten| forgotten < erasures) {
+                    // What was appended before the gate knew of the erasure.
+                    self.forgets.get_or_insert_default().insert(partition, end.get(&partition).copied().unwrap_or_default());
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// Reads whose events are to be kept out. Every commit relies on it: who is erased meanwhile makes it fail.
+    async fn take_list(&mut self) -> Result<(), Error> {
+        self.erasures = None;
+        let erasures = self.bronze.progress(tables::ERASURES).await?;
+        self.dead_letters.progress(tables::ERASURES).await?;
+        // After that: what is on the list is there before the tables say so.
+        let erased = if erasures.is_some() { erasure::list(&self.lake).await?.erased } else { Erased::default() };
+        (self.erased, self.erasures) = (Arc::new(erased), Some(erasures));
+        Ok(())
+    }
+
+    /// Whether someone was erased since the list was read.
+    async fn is_list_old(&mut self) -> Result<bool, Error> {
+        let Some(known) = self.erasures else { return Ok(true) };
+        self.bronze.refresh().await?;
+        self.erasures = None;
+        if self.bronze.progress(tables::ERASURES).await? == known {
+            self.erasures = Some(known);
+        }
+        Ok(self.erasures.is_none())
+    }
+
+    /// Has the journal forget what it held when somebody was erased, as soon as Bronze has all of that. Tells whether it did.
+    async fn forget(&mut self) -> Result<bool, Error> {
+        let is_read = |(partition, end): (&u32, &u64)| self.next.get(partition).is_some_and(|next| next >= end);
+        let (Some(forgets), Some(erasures)) = (&self.forgets, self.erasures.flatten()) else { return Ok(false) };
+        if !forgets.iter().all(is_read) {
+            return Ok(false);
+        }
+        self.journal.forget(&self.next).await?;
+        let progress = forgets.keys().map(|partition| (tables::progress_in_forgetting(*partition), erasures)).collect();
+        let info = Map::from_iter([("stage".to_owned(), Value::from("bronze"))]);
+        self.bronze.append(Vec::new(), Commit { progress, guards: vec![tables::ERASURES.to_owned()], info }).await?;
+        tracing::info!(erasure = erasures, "the journal has forgotten what it held when a person was erased");
+        self.forgets = None;
+        Ok(true)
     }
 
     /// That the lake is in this generation: as progress where it has not been, else as a condition of the commit.
     async fn in_generation(table: &mut Table, generation: u32, commit: Commit) -> Result<Commit, Error> {
         let mut commit = commit;
+        commit.guards.push(tables::ERASURES.to_owned());
         if table.progress(tables::GENERATION).await? == Some(generation.into()) {
             commit.guards.push(tables::GENERATION.to_owned());
         } else {
@@ -140,7 +206,8 @@ impl Bronze {
             ranges.iter().map(|(partition, (_, until))| (tables::progress_in_journal(generation, *partition), version(*until))).collect();
         let count = records.len() as u64;
         let (bytes, refused_from) = (bytes_of(&records), self.next_refused.clone());
-        let rows = compute(Self::NAME, move || Rows::of(generation, records, &refused_from)).await?;
+        let erased = Arc::clone(&self.erased);
+        let rows = compute(Self::NAME, move || Rows::of(generation, records, &refused_from, &erased)).await?;
 
         let journal = journal_of(generation, self.journal.partitions(), &ranges);
         if rows.dead_letters.iter().any(|batch| batch.num_rows() > 0) {
@@ -204,15 +271,19 @@ impl Stage for Bronze {
     const NAME: &'static str = "bronze";
 
     async fn step(&mut self) -> Result<Step, Error> {
-        if self.work.partitions() != self.has {
+        if self.work.partitions() != self.has || self.erasures.is_none() {
             self.recover().await?;
         }
         let records = self.journal.read(&self.next, self.limit).await?;
         if records.is_empty() {
-            return Ok(Step::Idle);
+            if self.is_list_old().await? {
+                self.recover().await?;
+            }
+            return Ok(if self.forget().await? { Step::Moved } else { Step::Idle });
         }
         self.commit(records).await?;
         self.trim().await?;
+        self.forget().await?;
         // A whole batch more is not waited for: the next commit is due.
         let more = self.note_lag().await? >= self.limit.records_max as u64;
         Ok(if more { Step::More } else { Step::Moved })
@@ -228,6 +299,7 @@ impl Stage for Bronze {
         tokio::select! {
             () = self.journal.wait(&self.next) => true,
             () = self.work.changes() => true,
+            () = tokio::time::sleep(self.look_every) => true,
             _ = self.stop.wait_for(|stop| *stop) => false,
         }
     }
@@ -242,8 +314,8 @@ struct Rows {
 }
 
 impl Rows {
-    /// Leaves out those refused records that lie before `refused_from`.
-    fn of(generation: u32, records: Vec<Stored>, refused_from: &Offsets) -> Result<Self, Error> {
+    /// Leaves out those refused records that lie before `refused_from`, and the content of those that are an erased person's.
+    fn of(generation: u32, records: Vec<Stored>, refused_from: &Offsets, erased: &Erased) -> Result<Self, Error> {
         let mut arrivals = Vec::with_capacity(records.len());
         let mut refused: Vec<Arrival> = Vec::new();
         let mut unreadable: Vec<Unreadable> = Vec::new();
@@ -253,7 +325,11 @@ impl Rows {
             let position = Position { generation, partition, offset };
             let is_new = refused_from.get(&partition).is_none_or(|next| offset >= *next);
             match Arrival::read(position, &record.header, record.value) {
-                Ok(arrival) => {
+                Ok(mut arrival) => {
+                    if erased.has_payload(&arrival.receipt, &arrival.payload) {
+                        arrival.receipt.erase();
+                        arrival.payload = Bytes::new();
+                    }
                     received_at = received_at.max(arrival.receipt.received_at);
                     if arrival.receipt.verdict != contract::Verdict::Refused {
                         arrivals.push(arrival);

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
-use contract::Identity;
+use contract::{Identity, WireFormat};
 use dedup::{Entry, Index, Options, shard_of};
 use futures::StreamExt as _;
 use lake::{Lake, Table};
-use medallion::silver::{Candidates, Winner};
+use medallion::silver::{Candidates, ERASED_CONTENT, Winner};
 
 use crate::error::Error;
 use crate::stage::compute;
@@ -134,7 +134,19 @@ impl Identities {
         let mut rebuild = compute(STAGE, move || Ok(Index::rebuild(&folder, options)?)).await?;
         let failed = || Error::query("making the index of identities anew");
         let session = self.lake.session().await?;
-        let sql = format!("SELECT {} FROM {}", COLUMNS.join(", "), self.table);
+        let mut sql = format!("SELECT {} FROM {}", COLUMNS.join(", "), self.table);
+        let has_erased = match self.lake.reader(tables::BRONZE).await? {
+            Some(mut bronze) => bronze.progress(tables::ERASURES).await?.is_some(),
+            None => false,
+        };
+        if has_erased {
+            // An event that was erased keeps its identity, and only Bronze has it.
+            let (bronze, silver, format) = (tables::BRONZE, &self.table, WireFormat::Erased.as_str());
+            sql = format!(
+                "{sql} UNION ALL SELECT DISTINCT erased.source, erased.event_id, CAST({ERASED_CONTENT} AS BIGINT) FROM {bronze} AS erased LEFT JOIN {silver} AS events ON \
+                 erased.source = events.source AND erased.event_id = events.event_id WHERE erased.wire_format = '{format}' AND events.event_id IS NULL"
+            );
+        }
         let mut rows = session.sql(&sql).await.map_err(failed())?.execute_stream().await.map_err(failed())?;
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(failed())?;

@@ -8,6 +8,7 @@ mod audit;
 mod bronze;
 mod config;
 mod diff;
+pub mod erasure;
 mod error;
 pub mod gold;
 mod identities;

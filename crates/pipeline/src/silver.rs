@@ -257,7 +257,7 @@ impl Stage for Silver {
 }
 
 /// Whether a file of Bronze may hold events of these buckets. What nobody told may be anything.
-fn may_hold(file: &lake::Added, buckets: &BTreeSet<u32>) -> bool {
+pub(crate) fn may_hold(file: &lake::Added, buckets: &BTreeSet<u32>) -> bool {
     let Some(taken) = Taken::read(&file.info) else { return true };
     let meets = |partition: &u32| buckets.iter().any(|bucket| may_meet(*bucket, *partition, taken.partitions));
     taken.from.keys().any(meets)

@@ -16,6 +16,9 @@ pub const DEAD_LETTERS: &str = "dead_letters";
 /// Counts and digests by stage, source and hour.
 pub const LEDGER: &str = "ledger";
 
+/// The ids of erased persons, as keyed digests.
+pub const ERASED: &str = "erased";
+
 /// The progress of a stage that reads the table `name`: the version up to which it has read.
 pub(crate) fn progress_in(name: &str) -> String {
     format!("tidegate:{name}")
@@ -32,6 +35,14 @@ pub(crate) const GENERATION: &str = "tidegate:journal";
 /// The progress of the stage that reads a partition of the journal: the offset from which it has still to read.
 pub(crate) fn progress_in_journal(generation: u32, partition: u32) -> String {
     format!("tidegate:journal:{generation}:{partition}")
+}
+
+/// The newest erasure: in `erased` the one that is on the list, in Bronze and the dead letters the one from which on its events are kept out.
+pub(crate) const ERASURES: &str = "tidegate:erasures";
+
+/// The newest erasure for which a partition of the journal was made to forget what it had.
+pub(crate) fn progress_in_forgetting(partition: u32) -> String {
+    format!("tidegate:erasures:{partition}")
 }
 
 /// Under which name a commit says that it put other rows in the place of all there were.
@@ -134,6 +145,8 @@ pub(crate) fn builds(tables: &[String]) -> Vec<Names> {
     tables.iter().filter_map(build).collect()
 }
 
+// Statistics of columns stand in the log, which is not written anew when a person is erased: none are kept of ids of persons.
+
 pub(crate) fn bronze() -> TableSpec {
     TableSpec::new(BRONZE, schema::bronze(), &["ingest_date"]).with_stats_columns(&[
         "source",
@@ -152,8 +165,6 @@ pub(crate) fn silver() -> TableSpec {
         "event_type",
         "event_time",
         "received_at",
-        "user_id",
-        "anonymous_id",
     ])
 }
 
@@ -164,7 +175,6 @@ pub(crate) fn exposures() -> TableSpec {
         "event_time",
         "experiment_id",
         "variation_id",
-        "subject_id",
     ])
 }
 
@@ -176,6 +186,10 @@ pub(crate) fn dead_letters() -> TableSpec {
         "stage",
         "code",
     ])
+}
+
+pub(crate) fn erased() -> TableSpec {
+    TableSpec::new(ERASED, schema::erased(), &[])
 }
 
 pub(crate) fn ledger() -> TableSpec {

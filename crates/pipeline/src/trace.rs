@@ -59,6 +59,7 @@ pub async fn trace(lake: &Lake, models: &Models, event_id: &str) -> Result<Vec<S
         let (source, place) = (text(&row, 0), text(&row, 1));
         let same = |other: &&Vec<Option<String>>| text(other, 0) == source && text(other, 1) == place;
         let became = match silver.iter().find(|other| text(other, 0) == source) {
+            _ if text(&row, 5) == "erased" => "erased: a person asked for it".to_owned(),
             _ if letters.iter().any(|other| same(&other)) => "a dead letter".to_owned(),
             Some(winner) if text(winner, 1) == place => "the row of Silver".to_owned(),
             Some(winner) => format!("a duplicate: {} came first", text(winner, 1)),

@@ -71,7 +71,7 @@ async fn clean(lake: &Lake, name: &str, models: &Models) -> Result<(), Error> {
 }
 
 /// The oldest version of the table that a stage has still to read. `None`: no stage reads it by version.
-async fn needed_from(lake: &Lake, table: &Table, models: &Models) -> Result<Option<i64>, Error> {
+pub(crate) async fn needed_from(lake: &Lake, table: &Table, models: &Models) -> Result<Option<i64>, Error> {
     let name = table.name();
     let by_version = || vec![tables::progress_in(name)];
     let mut readers = Vec::new();

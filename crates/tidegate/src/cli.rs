@@ -8,6 +8,7 @@ use crate::commands::backfill::BackfillArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::erase::EraseArgs;
 use crate::commands::gold::GoldArgs;
 use crate::commands::journal::JournalArgs;
 use crate::commands::plan::PlanArgs;
@@ -63,6 +64,7 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     Diff(DiffArgs),
     Gold(GoldArgs),
+    Erase(EraseArgs),
     Plan(PlanArgs),
     Config(ConfigArgs),
     Journal(JournalArgs),
@@ -122,6 +124,9 @@ mod tests {
         check("tidegate gold run sessions gold.active_users --anew", true);
         check("tidegate gold explain sessions --plan", true);
         check("tidegate gold", false);
+        check("tidegate erase --user a --user b --anonymous c --only-named --dry-run --format json --data d", true);
+        check("tidegate erase --anonymous c --yes --report r.json --timeout 30s", true);
+        check("tidegate erase", false);
         check("tidegate config --format json", true);
         check("tidegate querry x", false);
     }

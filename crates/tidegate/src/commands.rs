@@ -14,6 +14,7 @@ pub(crate) mod backfill;
 pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod diff;
+pub(crate) mod erase;
 pub(crate) mod gold;
 pub(crate) mod journal;
 pub(crate) mod plan;

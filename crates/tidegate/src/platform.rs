@@ -15,6 +15,7 @@ use telemetry::metrics::{PrometheusHandle, UPKEEP_SECONDS};
 use tokio::task::JoinHandle;
 
 pub(crate) mod control;
+mod erased;
 mod http;
 mod medium;
 mod metrics;
@@ -40,6 +41,7 @@ pub(crate) struct Platform {
     control: Option<Control>,
     medium: Medium,
     upkeep: JoinHandle<()>,
+    _erased: Option<erased::Looking>,
 }
 
 impl Platform {
@@ -60,6 +62,10 @@ impl Platform {
             }
             None => None,
         };
+        let erased = match &gate {
+            Some(gate) => Some(erased::look(gate.clone(), settings).await),
+            None => None,
+        };
         let status = pipeline::Status::default();
         let stages =
             if settings.has(Role::Pipeline) { Some(Stages::start(medium.reading(), settings, status.clone()).await?) } else { None };
@@ -69,7 +75,7 @@ impl Platform {
             Some(sink) => Control::open(&settings.data, sink)?,
             None => None,
         };
-        Ok(Self { key_file, status, gate, stages, server, control, medium, upkeep: tokio::spawn(keep_up(metrics)) })
+        Ok(Self { key_file, status, gate, stages, server, control, medium, upkeep: tokio::spawn(keep_up(metrics)), _erased: erased })
     }
 
     /// Where it listens.

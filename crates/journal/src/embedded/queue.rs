@@ -18,6 +18,8 @@ pub(super) struct Request {
     pub(super) records: Vec<Record>,
     /// The most bytes the records take in the file.
     pub(super) bytes: usize,
+    /// The segment ends with it.
+    pub(super) seals: bool,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
@@ -114,7 +116,7 @@ mod tests {
     use crate::ErrorKind;
 
     fn request(bytes: usize) -> Request {
-        Request { records: Vec::new(), bytes, answer: oneshot::channel().0 }
+        Request { records: Vec::new(), bytes, seals: false, answer: oneshot::channel().0 }
     }
 
     fn sizes(group: Option<Vec<Request>>) -> Vec<usize> {

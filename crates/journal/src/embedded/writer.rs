@@ -102,6 +102,9 @@ impl Writer {
         self.write()?;
         metrics::group(positions.iter().map(Vec::len).sum(), self.encoder.bytes().len());
         self.publish(marks);
+        if group.iter().any(|request| request.seals) {
+            self.roll()?;
+        }
         Ok(positions)
     }
 

@@ -9,6 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -18,7 +19,7 @@ use judge::{Facts, Verdict, judge};
 use super::client::{ANSWER_TIMEOUT, Log};
 use super::config::Config;
 use super::error::{OpenError, unavailable};
-use crate::Error;
+use crate::{Error, Offsets};
 
 /// How often a topic that was just made is looked for, a quarter of a second apart.
 const LOOKS_MAX: u32 = 40;
@@ -54,6 +55,29 @@ pub(super) async fn settle(config: &Config, shared: &ClientConfig) -> Result<u32
     };
     cluster.examine(config, found).await?;
     Ok(found.partitions)
+}
+
+/// Has the brokers let go of what lies before these offsets. They stop giving it out at once, and delete it with the files that it is in.
+pub(super) async fn forget(config: &Config, shared: &ClientConfig, before: &Offsets) -> Result<(), Error> {
+    let doing = || format!("delete records of topic {} in Kafka", config.topic);
+    let failed = |error: KafkaError| unavailable(doing(), error);
+    let mut offsets = TopicPartitionList::new();
+    for (partition, offset) in before.iter().filter(|(_, offset)| **offset > 0) {
+        let (partition, offset) = (i32::try_from(*partition).unwrap_or(i32::MAX), i64::try_from(*offset).unwrap_or(i64::MAX));
+        offsets.add_partition_offset(&config.topic, partition, Offset::Offset(offset)).map_err(failed)?;
+    }
+    if offsets.count() == 0 {
+        return Ok(());
+    }
+    let admin: AdminClient<Log> = shared.create_with_context(Log).map_err(failed)?;
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT));
+    let done = admin.delete_records(&offsets, &options).await.map_err(failed)?;
+    let outcome = done.elements().into_iter().find_map(|element| element.error().err());
+    // What is gone already need not go.
+    match outcome {
+        Some(error) if error.rdkafka_error_code() != Some(Code::OffsetOutOfRange) => Err(failed(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Clients to ask with, and what to ask for.

@@ -99,7 +99,9 @@ impl Log {
 
     /// Lets go of what is in Kafka.
     pub(super) async fn trim(&self) -> Result<(), Error> {
-        let outcome = self.journal.trim(&Offsets::from([(PARTITION, self.mark().drained)])).await;
+        let before = Offsets::from([(PARTITION, self.mark().drained)]);
+        // What is in Kafka need not lie here until the file is full, which may be never.
+        let outcome = if self.records() == 0 { self.journal.forget(&before).await } else { self.journal.trim(&before).await };
         self.measure();
         outcome
     }

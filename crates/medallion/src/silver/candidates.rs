@@ -1,7 +1,7 @@
 //! Rows that may become rows of Silver.
 
 use arrow::array::{AsArray as _, RecordBatch};
-use contract::{Identity, Position, Timestamp};
+use contract::{Identity, Position, Timestamp, WireFormat};
 
 use super::decode::TABLE;
 use super::fields::EventFields;
@@ -9,7 +9,10 @@ use crate::Error;
 use crate::columns::{Columns, Selection};
 use crate::digest::Digest;
 
-/// What may become rows of Silver, unless Silver has them already or another copy wins.
+/// Stands for the content of an event that has none any more: no event that has one is its copy.
+pub const ERASED_CONTENT: u64 = 0;
+
+/// What may become rows of Silver, unless Silver has them already or another copy wins; and what holds the place of an event that was erased.
 #[derive(Debug)]
 pub struct Candidates {
     /// The rows of Bronze, those that are no candidates included.
@@ -31,12 +34,14 @@ pub(super) struct Key {
     pub(super) received_at: Timestamp,
     /// The identity, for the books.
     pub(super) tally: Digest,
+    /// The content is gone, and the row only holds the place of the event.
+    pub(super) erased: bool,
 }
 
 impl Candidates {
     pub(super) fn new(bronze: RecordBatch, rows: Selection, fields: EventFields) -> Result<Self, Error> {
         let events = fields.finish(&bronze, &rows)?;
-        let keys = keys(&events)?;
+        let keys = keys(&events, &bronze, &rows)?;
         Ok(Self { bronze, rows, events, keys })
     }
 
@@ -57,13 +62,15 @@ impl Candidates {
     }
 }
 
-fn keys(events: &RecordBatch) -> Result<Vec<Key>, Error> {
+fn keys(events: &RecordBatch, bronze: &RecordBatch, rows: &Selection) -> Result<Vec<Key>, Error> {
+    let formats = Columns { batch: bronze, table: TABLE }.text("wire_format")?;
     let columns = Columns { batch: events, table: TABLE };
     let (sources, ids) = (columns.text("source")?, columns.text("event_id")?);
     let (received, contents) = (columns.instant("received_at")?, columns.int64("content_hash")?);
     let generations = columns.int32("journal_generation")?;
     let (partitions, offsets) = (columns.int32("journal_partition")?, columns.int64("journal_offset")?);
-    let key = |row: usize| {
+    let key = |(row, in_bronze): (usize, &u32)| {
+        let erased = formats.value(*in_bronze as usize) == WireFormat::Erased.as_str();
         let identity = Identity { source: sources.value(row), event_id: ids.value(row) };
         Key {
             digest: identity.digest(),
@@ -72,10 +79,11 @@ fn keys(events: &RecordBatch) -> Result<Vec<Key>, Error> {
                 partition: partitions.value(row).cast_unsigned(),
                 offset: offsets.value(row).cast_unsigned(),
             },
-            content: contents.value(row).cast_unsigned(),
+            content: if erased { ERASED_CONTENT } else { contents.value(row).cast_unsigned() },
             received_at: Timestamp(received.value(row)),
             tally: Digest::of(identity),
+            erased,
         }
     };
-    Ok((0..events.num_rows()).map(key).collect())
+    Ok(rows.rows().iter().enumerate().map(key).collect())
 }

@@ -32,7 +32,7 @@ pub struct Chosen {
     pub exposures: RecordBatch,
     /// Other events under an id that is taken, as [`schema::dead_letters`] (stage `silver`, code `identity_conflict`).
     pub dead_letters: RecordBatch,
-    /// The identities of the new rows, in their order.
+    /// The identities of the new rows, and those that an erased event has taken, in the order of the candidates.
     pub winners: Vec<Winner>,
     /// Where each candidate went.
     pub counts: Counts,
@@ -46,6 +46,10 @@ enum Fate {
     Duplicate,
     /// Silver has another event of this identity.
     Conflict,
+    /// It was erased.
+    Erased,
+    /// It was erased, and came first of all copies: the identity stays its own.
+    ErasedFirst,
 }
 
 /// Chooses among the copies of each event. `known` has, for each candidate in order over all parts, the content of the row that Silver has of its identity already.
@@ -54,6 +58,8 @@ enum Fate {
 /// that Silver has, is a duplicate if its content is that of the row in Silver, else a conflict and a dead letter. So the outcome does not hang on the order of
 /// the candidates or on how they are parted; and neither on how they are spread over calls, as long as the copies of one event come in the order of their positions,
 /// which a reader of the journal's partitions gives.
+///
+/// What was erased becomes nothing, and takes its turn all the same: where it came first, no other event gets its identity.
 ///
 /// # Errors
 ///
@@ -91,7 +97,11 @@ fn decide(keys: &[&Key], known: &[Option<u64>]) -> Vec<Fate> {
         let first = event.first().map(|(_, _, content, _)| *content);
         let kept = in_silver.or(first);
         for (number, (_, _, content, at)) in event.iter().enumerate() {
-            let fate = if in_silver.is_none() && number == 0 {
+            let is_winner = in_silver.is_none() && number == 0;
+            let is_erased = keys.get(*at).is_some_and(|key| key.erased);
+            let fate = if is_erased {
+                if is_winner { Fate::ErasedFirst } else { Fate::Erased }
+            } else if is_winner {
                 Fate::Silver
             } else if Some(*content) == kept {
                 Fate::Duplicate
@@ -124,7 +134,7 @@ fn conflicts_of(part: &Candidates, fates: &[Fate]) -> Result<RecordBatch, Error>
 
 fn winners_of<'a>(part: &'a Candidates, fates: &'a [Fate]) -> impl Iterator<Item = Winner> + 'a {
     let of_all = part.identities().zip(&part.keys).zip(fates);
-    let won = of_all.filter(|(_, fate)| **fate == Fate::Silver);
+    let won = of_all.filter(|(_, fate)| matches!(fate, Fate::Silver | Fate::ErasedFirst));
     won.map(|(((event_id, digest), key), _)| Winner { digest, event_id: event_id.to_owned(), content: key.content })
 }
 
@@ -143,6 +153,7 @@ fn count(part: &Candidates, fates: &[Fate], counts: &mut Counts) -> Result<(), E
         let mut add = |measure: &'static str| counts.add(sources.value(row), hour, measure, 1, &key.tally);
         match fate {
             Fate::Duplicate => add(ledger::DUPLICATE),
+            Fate::Erased | Fate::ErasedFirst => add(ledger::ERASED),
             Fate::Conflict => {
                 add(ledger::DEAD_LETTER);
                 add(ledger::CONFLICT);

@@ -66,6 +66,16 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// Whether the content is gone.
+    pub(crate) fn is_erased(&self) -> bool {
+        self.wire_format == WireFormat::Erased.as_str()
+    }
+
+    /// Whether the gate let it through to Silver.
+    pub(crate) fn may_be_silver(&self) -> bool {
+        [Verdict::Accepted, Verdict::Flagged].iter().any(|verdict| self.verdict == verdict.as_str())
+    }
+
     pub(crate) fn is_flagged(&self) -> bool {
         self.verdict == Verdict::Flagged.as_str()
     }

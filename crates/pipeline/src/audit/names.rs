@@ -20,7 +20,7 @@ pub(super) async fn name(lake: &Lake, findings: &mut [Finding]) -> Result<(), Er
             (
                 "is in Bronze, and neither in Silver nor among the dead letters",
                 format!(
-                    "SELECT event_id FROM {} AND event_id NOT IN (SELECT event_id FROM silver.events WHERE source = {source}) AND event_id NOT IN (SELECT \
+                    "SELECT event_id FROM {} AND wire_format <> 'erased' AND event_id NOT IN (SELECT event_id FROM silver.events WHERE source = {source}) AND event_id NOT IN (SELECT \
                      event_id FROM dead_letters WHERE source = {source} AND stage NOT IN ('gate', 'bronze'))",
                     rows("bronze.events"),
                     source = text(source)

@@ -41,6 +41,18 @@ pub(crate) struct Fed {
     received: Option<i64>,
 }
 
+/// Statistics stand in the log, which is not written anew when a person is erased: none are kept of texts, which may be ids of persons.
+fn spec_of(name: String, schema: &SchemaRef, partition_by: &str) -> TableSpec {
+    let is_plain = |data_type: &DataType| !matches!(data_type, DataType::Utf8 | DataType::Binary);
+    let mut columns: Vec<&str> =
+        schema.fields().iter().filter(|field| is_plain(field.data_type())).map(|field| field.name().as_str()).collect();
+    if columns.is_empty() {
+        // None at all would be all.
+        columns.push(partition_by);
+    }
+    TableSpec::new(name, Arc::clone(schema), &[partition_by]).with_stats_columns(&columns)
+}
+
 /// A table that it reads, and the version up to which it has.
 #[derive(Debug)]
 pub(super) struct Feed {
@@ -85,7 +97,7 @@ impl Fed {
         let schema = schema_of(lake, model, &inputs).await?;
         let is_by_day = schema.field_with_name(&model.partition_by).is_ok_and(|field| *field.data_type() == DataType::Date32);
         check_spans(model, &inputs, is_by_day)?;
-        let spec = TableSpec::new(names.gold(&model.name), Arc::clone(&schema), &[&model.partition_by]);
+        let spec = spec_of(names.gold(&model.name), &schema, &model.partition_by);
         remove_unlike(lake, &spec).await?;
         let table = lake.table(&spec).await?;
         let mut fed = Self { model: Arc::clone(model), schema, table, inputs, is_by_day, definition: 0, received: None };

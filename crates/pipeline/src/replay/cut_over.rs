@@ -5,7 +5,7 @@
 //! from the tables anew.
 
 use lake::{Commit, Keep, Lake, Table};
-use medallion::ledger::Counts;
+use medallion::ledger::{Counts, REFUSED, UNREADABLE};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -98,7 +98,12 @@ async fn replace(lake: &Lake, names: &Names, through: i64) -> Result<Outcome, Er
     let mut silver = lake.table(&live.events()).await?;
     let Some(silver_commit) = moving(&mut silver, through).await? else { return Ok(Outcome::Behind) };
     let mut correction = sorted::counts(lake, names).await?;
-    correction.subtract(&Said::read(lake, &[&silver], through).await?.all);
+    // An erasure says in the commit of the dead letters what it took out of them; what the gate refused is no part of a rebuild.
+    let dead_letters = lake.table(&live.dead_letters()).await?;
+    let mut said = Said::read(lake, &[&silver, &dead_letters], through).await?.all;
+    let of_the_gate = said.only(&[REFUSED, UNREADABLE]);
+    said.subtract(&of_the_gate);
+    correction.subtract(&said);
 
     for (spec, from) in [(live.exposures(), names.exposures()), (live.dead_letters(), names.dead_letters())] {
         let (mut table, mut from) = (lake.table(&spec).await?, lake.table(&from).await?);

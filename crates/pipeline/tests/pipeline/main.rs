@@ -4,6 +4,7 @@
 
 mod audit;
 mod crashes;
+mod erasure;
 mod gold;
 mod path;
 mod place;

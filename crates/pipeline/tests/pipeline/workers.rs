@@ -76,6 +76,10 @@ impl Journal for Part {
     async fn trim(&self, _before: &Offsets) -> Result<(), Error> {
         Ok(())
     }
+
+    async fn forget(&self, before: &Offsets) -> Result<(), Error> {
+        self.journal.forget(before).await
+    }
 }
 
 /// Of all kinds, every tenth a copy of an earlier one.

@@ -62,7 +62,7 @@ fn table(books: &Books) -> anyhow::Result<()> {
     }
     rows.finish()?;
     if books.balanced {
-        output::text("The books balance: Bronze = Silver + duplicates + dead letters, in counts and identities.\n")?;
+        output::text("The books balance: Bronze = Silver + duplicates + dead letters + erased, in counts and identities.\n")?;
         if let Some(compared) = books.compared {
             output::text(&format!(
                 "Made anew from Bronze, {compared} rows of Silver are as they are there, in all columns; so is Gold, made anew from Silver.\n"

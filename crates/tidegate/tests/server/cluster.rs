@@ -48,6 +48,11 @@ impl Node {
         self.spawn();
     }
 
+    /// kill -9. It is down until it is started.
+    pub(crate) fn kill(&mut self) {
+        self.server.take().unwrap().kill();
+    }
+
     pub(crate) fn running(&self) -> &Server {
         self.server.as_ref().unwrap()
     }

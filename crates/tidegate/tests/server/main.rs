@@ -5,6 +5,7 @@
 mod backfill;
 mod bad_days;
 mod cluster;
+mod erasure;
 mod figures;
 mod kill;
 mod lifecycle;

@@ -41,7 +41,10 @@ async fn nothing_is_lost_or_doubled_whatever_is_killed() {
         }
         for gate in 0..GATES {
             seconds(1).await;
-            cluster.gates[gate].kill_and_start();
+            let before = traffic.failed();
+            cluster.gates[gate].kill();
+            traffic.wait_for_failure(before).await;
+            cluster.gates[gate].spawn();
             kills += 1;
         }
         cluster.proxy.set(Fault::Http503);
@@ -78,7 +81,7 @@ async fn nothing_is_lost_or_doubled_whatever_is_killed() {
     assert_eq!(books["balanced"], true, "{books}");
     check_silver(cluster.place(), &told);
     assert_eq!(acknowledged, events);
-    assert!(retried > 0, "the kills must have been felt");
+    assert!(retried > 0);
     let fenced = cluster.workers.iter().flat_map(|worker| worker.place.log().lines().map(str::to_owned).collect::<Vec<_>>());
     let fenced: Vec<String> = fenced.filter(|line| line.contains("fenced: another process does this part of the work")).collect();
     // Whether a worker wakes with something in its hands is chance; over many rounds it is not.

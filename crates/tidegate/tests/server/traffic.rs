@@ -14,6 +14,8 @@ use crate::process::{KEY, client};
 const CLIENTS: u64 = 8;
 /// Of the events, how many are sent once more in a later batch.
 const COPIES: f64 = 0.05;
+/// How long it may take until one of the clients comes by a gate that is down.
+const FAILURE_MAX: Duration = Duration::from_secs(30);
 
 /// What one client was told.
 #[derive(Debug, Default, Clone)]
@@ -30,6 +32,7 @@ pub(crate) struct Told {
 pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
     clients: JoinSet<(u64, Told)>,
 }
 
@@ -46,7 +49,7 @@ pub(crate) struct Load {
 
 impl Traffic {
     pub(crate) fn start(urls: Vec<String>, load: Load) -> Self {
-        let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, acknowledged, failed) = (Arc::new(AtomicBool::new(false)), Arc::default(), Arc::default());
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let sender = Sender {
@@ -56,15 +59,31 @@ impl Traffic {
                 load: Load { rate: load.rate / CLIENTS, events: load.events / CLIENTS, ..load },
                 stop: Arc::clone(&stop),
                 acknowledged: Arc::clone(&acknowledged),
+                failed: Arc::clone(&failed),
             };
             clients.spawn(sender.run());
         }
-        Self { stop, acknowledged, clients }
+        Self { stop, acknowledged, failed, clients }
     }
 
     /// Events that were answered with success until now.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// Attempts that came to nothing until now.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Waits until more than so many attempts have come to nothing.
+    pub(crate) async fn wait_for_failure(&self, before: u64) {
+        let met = async {
+            while self.failed() == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(FAILURE_MAX, met).await.is_ok(), "no client met a gate that is down");
     }
 
     /// What each client was told, once all have sent what they have to.
@@ -91,6 +110,7 @@ struct Sender {
     load: Load,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
 }
 
 impl Sender {
@@ -125,6 +145,7 @@ impl Sender {
                 Err(problem) => assert!(problem != "refused", "a sound batch was refused"),
             }
             failures += 1;
+            self.failed.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(random.random_range(20..200))).await;
         }
     }

@@ -38,7 +38,7 @@ fn audit(out: &mut String, report: &Report) -> Result {
     if report.audit.balanced {
         writeln!(
             out,
-            "Audit: the books balance. Bronze = Silver + duplicates + dead letters, in numbers and in digests, for each source and hour.\n"
+            "Audit: the books balance. Bronze = Silver + duplicates + dead letters + erased, in numbers and in digests, for each source and hour.\n"
         )?;
     } else {
         writeln!(out, "Audit: the books do NOT balance.")?;
