@@ -175,7 +175,7 @@ impl Table {
     }
 }
 
-fn encoded<T>(result: Result<Result<T, parquet::errors::ParquetError>, tokio::task::JoinError>) -> Result<T, Error> {
+pub(crate) fn encoded<T>(result: Result<Result<T, parquet::errors::ParquetError>, tokio::task::JoinError>) -> Result<T, Error> {
     let result = result.map_err(|error| Error::store("rewrite rows", error))?;
     result.map_err(|error| Error::store("rewrite rows", error))
 }

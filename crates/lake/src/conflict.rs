@@ -113,6 +113,9 @@ mod tests {
             emptied: Vec::new(),
             progress: Vec::new(),
             reshapes: false,
+            timestamp: None,
+            operation: None,
+            engine: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! reads tables by version, by file or through DataFusion; it keeps them small in files and log. It knows no events, no HTTP and no journal: what is in
 //! a row is its caller's.
 
+mod cluster;
 mod commit;
 mod compact;
 mod conflict;
@@ -18,6 +19,7 @@ mod objects;
 mod options;
 mod partition;
 mod reader;
+mod restore;
 mod rewrite;
 mod s3;
 mod schema;
@@ -37,6 +39,7 @@ pub use log::{Added, Changes, Removed};
 pub use metrics::describe as describe_metrics;
 pub use objects::{Object, Objects};
 pub use options::Options;
+pub use restore::{Restoration, Version};
 pub use rewrite::{Edit, Rewrite, RowEdit, RowFilter};
 pub use s3::S3Options;
 pub use spec::TableSpec;

@@ -63,6 +63,12 @@ pub(crate) struct Entry {
     pub(crate) progress: Vec<(String, i64)>,
     /// Whether it changes the schema, the properties or the protocol.
     pub(crate) reshapes: bool,
+    /// When it was made, in milliseconds since 1970, as far as it says.
+    pub(crate) timestamp: Option<i64>,
+    /// What was done, in the words of Delta.
+    pub(crate) operation: Option<String>,
+    /// Who did it.
+    pub(crate) engine: Option<String>,
 }
 
 impl Entry {
@@ -120,10 +126,16 @@ fn parse(table: &str, version: i64, bytes: &Bytes) -> Result<Entry, Error> {
         emptied: Vec::new(),
         progress: Vec::new(),
         reshapes: false,
+        timestamp: None,
+        operation: None,
+        engine: None,
     };
     for action in actions {
         match action {
             Action::CommitInfo(mut commit) => {
+                entry.timestamp = commit.timestamp;
+                entry.operation = commit.operation.take();
+                entry.engine = commit.engine_info.take();
                 if let Some(Value::Object(info)) = commit.info.remove(INFO_KEY) {
                     entry.info = info;
                 }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod bronze;
+pub mod care;
 mod config;
 mod diff;
 pub mod erasure;

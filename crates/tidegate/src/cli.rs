@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::backfill::BackfillArgs;
+use crate::commands::compact::CompactArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::diff::DiffArgs;
@@ -15,6 +16,7 @@ use crate::commands::plan::PlanArgs;
 use crate::commands::query::QueryArgs;
 use crate::commands::recover::RecoverArgs;
 use crate::commands::replay::ReplayArgs;
+use crate::commands::restore::RestoreArgs;
 use crate::commands::send::SendArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::source::SourceArgs;
@@ -64,6 +66,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     Diff(DiffArgs),
     Gold(GoldArgs),
+    Compact(CompactArgs),
+    Restore(RestoreArgs),
     Erase(EraseArgs),
     Plan(PlanArgs),
     Config(ConfigArgs),
@@ -124,6 +128,12 @@ mod tests {
         check("tidegate gold run sessions gold.active_users --anew", true);
         check("tidegate gold explain sessions --plan", true);
         check("tidegate gold", false);
+        check("tidegate compact silver.events dead_letters --cluster --clean --format json", true);
+        check("tidegate restore silver.events --version 3 --dry-run", true);
+        check("tidegate restore silver.events --time 2026-11-23T10:00:00Z", true);
+        check("tidegate restore silver.events --time yesterday", false);
+        check("tidegate restore silver.events --version -1", false);
+        check("tidegate restore", false);
         check("tidegate erase --user a --user b --anonymous c --only-named --dry-run --format json --data d", true);
         check("tidegate erase --anonymous c --yes --report r.json --timeout 30s", true);
         check("tidegate erase", false);

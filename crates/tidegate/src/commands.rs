@@ -11,6 +11,7 @@ use telemetry::logging;
 
 pub(crate) mod audit;
 pub(crate) mod backfill;
+pub(crate) mod compact;
 pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod diff;
@@ -22,6 +23,7 @@ pub(crate) mod query;
 mod rebuilding;
 pub(crate) mod recover;
 pub(crate) mod replay;
+pub(crate) mod restore;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod source;

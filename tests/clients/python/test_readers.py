@@ -80,3 +80,27 @@ def test_duckdb_and_delta_rs_count_what_tidegate_counts(server, gateway):
     silver = DeltaTable(f"s3://{BUCKET}/events/silver/events", storage_options=options).to_pyarrow_table(columns=["event_id", "event_date", "event_type"])
     connection.register("silver_of_delta_rs", silver)
     assert connection.execute(by_day.format("silver_of_delta_rs")).fetchall() == ours
+
+
+def test_rows_that_another_engine_deleted_are_named_and_taken_back(server, gateway):
+    send(server, 0, 300)
+    server.wait_for_rows("silver.events", 300)
+    before = json.loads(server.command("restore", "silver.events", "--format", "json"))[0]
+    assert before["by"] == "tidegate"
+    options = gateway.environment | {"AWS_S3_ALLOW_UNSAFE_RENAME": "false"}
+    deleted = DeltaTable(f"s3://{BUCKET}/events/silver/events", storage_options=options).delete("event_id = 'e7'")
+    assert deleted["num_deleted_rows"] == 1
+    send(server, 300, 30)
+    server.wait_for_rows("silver.events", 329)
+    audit = server.run("audit", "--data", str(server.data))
+    assert audit.returncode == 1 and "web/e7" in audit.stdout + audit.stderr
+
+    versions = json.loads(server.command("restore", "silver.events", "--format", "json"))
+    assert [version["what"] for version in versions if version["by"] != "tidegate"] == ["DELETE"]
+    told = json.loads(server.command("restore", "silver.events", "--version", str(before["version"]), "--dry-run", "--format", "json"))[0]
+    assert told["rows_back"] - told["rows_out"] == 1
+    server.wait_for_rows("silver.events", 329)
+    server.command("restore", "silver.events", "--version", str(before["version"]))
+    server.wait_for_rows("silver.events", 330)
+    server.command("compact", "--cluster")
+    server.command("audit", "--deep")

@@ -66,7 +66,7 @@ impl Table {
         Ok(added.collect())
     }
 
-    async fn entries(&self, after: i64, through: i64) -> Result<Vec<Entry>, Error> {
+    pub(crate) async fn entries(&self, after: i64, through: i64) -> Result<Vec<Entry>, Error> {
         let fetch = |version| async move {
             self.home.entry(version).await?.ok_or_else(|| {
                 Error::Missing(format!(

@@ -12,6 +12,7 @@ on_every_store! {
     vacuum_takes_orphans_and_replaced_files_after_their_time,
     progress_and_rows_outlive_the_log,
     large_writes_become_several_files,
+    clustering_sorts_rows_and_changes_none,
 }
 
 fn small() -> Compaction {
@@ -174,4 +175,77 @@ async fn large_writes_become_several_files(place: Place) {
     assert_eq!(all_added(&table).await, (0..3500).collect::<Vec<_>>());
     let done = table.compact(&Compaction { min_files: 2, ..Compaction::default() }).await.unwrap();
     assert_eq!((done.files_before, done.files_after), (4, 4), "the bound on rows holds for compaction too");
+}
+
+async fn clustering_sorts_rows_and_changes_none(place: Place) {
+    let lake = place.lake().await;
+    let mut writer = lake.table(&spec()).await.unwrap();
+    // Numbers that fall, so that no file is in order by chance.
+    for n in (0..6).rev() {
+        writer.append(vec![rows(n * 4, &[MONDAY, MONDAY + 1, MONDAY, MONDAY + 1])], progress(&[("a", 6 - n)])).await.unwrap();
+    }
+    let mut janitor = lake.table(&spec()).await.unwrap();
+    let due = janitor.not_clustered(&["n"]).await.unwrap();
+    assert_eq!(due.iter().map(|values| values["day"].as_deref().unwrap()).collect::<Vec<_>>(), ["2026-11-23", "2026-11-24"]);
+    for partition in &due {
+        let done = janitor.cluster(&lake.bare_session().unwrap(), partition, &["n"], 1 << 20).await.unwrap();
+        assert_eq!((done.files_before, done.files_after, done.given_up), (6, 1, false));
+    }
+    let session = lake.session().await.unwrap();
+    let monday = numbers(&query(&session, "select n from bronze.events where day = '2026-11-23'").await);
+    assert_eq!(monday, (0..12).map(|n| n * 2).collect::<Vec<_>>(), "rows stand in the order that was asked for");
+    assert_eq!(visible(&lake).await, (0..24).collect::<Vec<_>>());
+    assert!(janitor.not_clustered(&["n"]).await.unwrap().is_empty(), "there is nothing left to do");
+    assert_eq!(janitor.not_clustered(&["id"]).await.unwrap().len(), 2, "another order is another matter");
+    // Nobody who reads by version sees a row again; new rows make their day due.
+    assert!(janitor.added(6, janitor.version()).await.unwrap().is_empty());
+    writer.append(vec![day_rows(24, 1)], progress(&[("a", 7)])).await.unwrap();
+    assert_eq!(janitor.not_clustered(&["n"]).await.unwrap(), due[..1]);
+}
+
+/// Deletes rows as another engine does: with the Delta library alone.
+async fn delete(lake: &lake::Lake, condition: &str) {
+    let location = lake.location().join("bronze/events/").unwrap();
+    let table = deltalake::open_table(location).await.unwrap();
+    table.delete().with_predicate(condition).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_did_is_taken_back_and_what_stages_did_stays() {
+    let place = Place::folder();
+    let lake = place.lake().await;
+    let mut table = lake.table(&spec()).await.unwrap();
+    table.append(vec![day_rows(0, 10)], progress(&[("a", 1)])).await.unwrap();
+    let sound = table.version();
+    delete(&lake, "n < 3").await;
+    table.refresh().await.unwrap();
+    table.append(vec![day_rows(10, 5)], progress(&[("a", 2)])).await.unwrap();
+    delete(&lake, "n = 12").await;
+    assert_eq!(visible(&lake).await.len(), 11);
+
+    let history = table.history(10).await.unwrap();
+    let by: Vec<Option<&str>> = history.iter().map(|version| version.by.as_deref().map(|by| by.split(':').next().unwrap())).collect();
+    assert_eq!((history[0].what.as_str(), by.iter().filter(|by| by.is_some()).count()), ("DELETE", 2), "{history:?}");
+    let told = table.restoration(sound).await.unwrap();
+    assert_eq!((told.versions.len(), told.rows_back, told.rows_out), (2, 15, 11));
+    let (done, made) = table.restore(sound, Commit::default()).await.unwrap();
+    assert_eq!((done, made.is_some()), (told, true));
+    assert_eq!(visible(&lake).await, (0..15).collect::<Vec<_>>());
+    assert_eq!(table.progress("a").await.unwrap(), Some(2), "progress stays, for its rows do");
+    let (nothing, made) = table.restore(sound, Commit::default()).await.unwrap();
+    assert_eq!((nothing.files_back, made), (0, None), "once is enough");
+
+    // Not beyond what is kept, and not past what was built on it.
+    assert_eq!(table.restore(99, Commit::default()).await.unwrap_err().kind(), ErrorKind::Missing);
+    let before = table.version();
+    delete(&lake, "n = 1").await;
+    table.refresh().await.unwrap();
+    table.append(vec![day_rows(15, 1)], progress(&[("a", 3)])).await.unwrap();
+    table.compact(&Compaction { min_files: 2, ..Compaction::default() }).await.unwrap();
+    assert_eq!(table.restore(before, Commit::default()).await.unwrap_err().kind(), ErrorKind::Conflict);
+    delete(&lake, "n = 2").await;
+    table.purge().await.unwrap();
+    let error = table.restore(table.version() - 3, Commit::default()).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Missing | ErrorKind::Conflict), "{error}");
+    assert_eq!(visible(&lake).await.len(), 14, "what cannot be taken back is left as it is");
 }
