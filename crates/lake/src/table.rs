@@ -1,6 +1,6 @@
 //! One writer's or reader's handle on a table.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -93,6 +93,8 @@ pub struct Table {
     /// Progress as the owner of the handle knows it.
     told: HashMap<String, Option<i64>>,
     pub(crate) unsettled: Option<Unsettled>,
+    /// Files that are not read, see [`Table::leave_out`].
+    left_out: HashSet<String>,
 }
 
 impl Table {
@@ -102,7 +104,7 @@ impl Table {
         let shape = Shape::of(&home.name, &state)?;
         let version = number(state.version());
         let (known, told) = (HashMap::new(), HashMap::new());
-        Ok(Some(Self { home, state, version, shape, reshaped: false, known, told, unsettled: None }))
+        Ok(Some(Self { home, state, version, shape, reshaped: false, known, told, unsettled: None, left_out: HashSet::new() }))
     }
 
     /// The table's name.

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::tables;
 
 mod deep;
+mod files;
 pub(crate) mod frontier;
 mod names;
 mod positions;
@@ -107,6 +108,11 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     let mut dead_letters = open(lake, tables::DEAD_LETTERS).await?;
     let mut bronze = open(lake, tables::BRONZE).await?;
 
+    // What is there is counted also where files are gone: then the rest tells which events were in them.
+    let mut findings = Vec::new();
+    for table in [&mut bronze, &mut silver, &mut exposures, &mut dead_letters] {
+        files::check(table, &mut findings).await?;
+    }
     frontier.look_beyond(&bronze).await?;
 
     let bronze_version = frontier.whole();
@@ -124,7 +130,6 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     let mut expected_exposures = exposures_in_events;
     expected_exposures.merge(&rows::undecided(&exposures, &frontier, EXPOSURE).await?);
 
-    let mut findings = Vec::new();
     let mut check = |what: &str, expected: &Counts, expected_as: &[&str], found: &Counts, found_as: &[&str]| {
         compare(&mut findings, what, &by_hour(expected, expected_as), &by_hour(found, found_as));
     };
@@ -136,7 +141,7 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     let became = [SILVER, DUPLICATE, DEAD_LETTER, ERASED];
     check("Bronze = Silver + duplicates + dead letters + erased", &said.decided, &[ACCEPTED], &said.all, &became);
     names::name(lake, &mut findings).await?;
-    positions::check(&mut bronze, &mut dead_letters, &mut findings).await?;
+    positions::check(&mut bronze, &mut dead_letters, &mut silver, &mut findings).await?;
     names::doubled(lake, &mut findings).await?;
     findings.truncate(FINDINGS_MAX);
 

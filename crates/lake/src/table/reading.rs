@@ -1,5 +1,6 @@
 //! Reading a table: by version, by file, by query.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -23,7 +24,8 @@ impl Table {
     /// `Missing` when the log no longer has one of these versions: whoever reads version by version has been away while
     /// [`Table::trim_log`] was called without knowing of it, and has to begin anew from the table as a whole.
     pub async fn added(&self, after: i64, through: i64) -> Result<Vec<Added>, Error> {
-        Ok(self.entries(after, through).await?.into_iter().flat_map(Entry::into_added).collect())
+        let added = self.entries(after, through).await?.into_iter().flat_map(Entry::into_added);
+        Ok(added.filter(|file| !self.left_out.contains(&file.path)).collect())
     }
 
     /// What versions after `after`, up to and including `through`, did to the rows of the table.
@@ -63,7 +65,24 @@ impl Table {
             partition_values: file.partition_values_map().into_iter().collect(),
             info: Map::new(),
         });
-        Ok(added.collect())
+        let left_out = &self.left_out;
+        Ok(added.filter(|file| !left_out.contains(&file.path)).collect())
+    }
+
+    /// Those of [`Table::files`] that are not in the store: deleted behind the table's back, or lost. It takes a listing of the table's folder.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub async fn missing_files(&mut self) -> Result<Vec<Added>, Error> {
+        let listed = self.home.store().list(None).map_ok(|file| file.location).try_collect::<HashSet<_>>().await;
+        let there = listed.map_err(|error| Error::object(format!("list the files of {}", self.name()), error))?;
+        let files = self.files().await?;
+        Ok(files.into_iter().filter(|file| !there.contains(&reader::location(&file.path))).collect())
+    }
+
+    /// Reads from now on as if these files were no part of the table: what is left of a table that has lost some can still be looked at. Nothing is changed in the table.
+    pub fn leave_out(&mut self, files: &[Added]) {
+        self.left_out.extend(files.iter().map(|file| file.path.clone()));
     }
 
     pub(crate) async fn entries(&self, after: i64, through: i64) -> Result<Vec<Entry>, Error> {

@@ -45,7 +45,8 @@ pub(super) async fn name(lake: &Lake, findings: &mut [Finding]) -> Result<(), Er
         ];
         let source = source.clone();
         for (problem, sql) in queries {
-            let ids = ids(lake, &format!("{sql} ORDER BY event_id LIMIT {EVENTS_MAX}")).await?;
+            // A query cannot leave out a file that is gone; what was in it is named by its place.
+            let ids = ids(lake, &format!("{sql} ORDER BY event_id LIMIT {EVENTS_MAX}")).await.unwrap_or_default();
             finding.events.extend(ids.into_iter().map(|id| format!("{source}/{id} {problem}")));
         }
         finding.events.truncate(EVENTS_MAX);
@@ -58,7 +59,7 @@ pub(super) async fn doubled(lake: &Lake, findings: &mut Vec<Finding>) -> Result<
     let copies =
         "SELECT source || '/' || event_id AS event, count(*) AS copies FROM silver.events GROUP BY source, event_id HAVING count(*) > 1";
     let sql = format!("SELECT event || ' is there ' || CAST(copies AS VARCHAR) || ' times' FROM ({copies}) ORDER BY 1 LIMIT {EVENTS_MAX}");
-    let events = ids(lake, &sql).await?;
+    let events = ids(lake, &sql).await.unwrap_or_default();
     if !events.is_empty() {
         let found = events.len() as u64;
         findings.push(Finding {

@@ -11,7 +11,9 @@ use super::{Finding, rows};
 use crate::error::Error;
 use crate::tables;
 
-/// Ranges that one finding names.
+/// The most partitions that are looked for.
+const PARTITIONS_MAX: i32 = 1_024;
+/// Ranges, and events of each table, that one finding names.
 const RANGES_MAX: usize = 20;
 
 /// The offsets of a partition, summed up so that no two sets of the same size are likely to look the same: their number, their sum and the sum of their squares.
@@ -39,13 +41,26 @@ impl Sums {
 type Place = (i32, i32);
 
 /// Adds a finding for each partition of the journal that is not there as a whole, as far as Bronze says that it has come.
-pub(super) async fn check(bronze: &mut Table, dead_letters: &mut Table, findings: &mut Vec<Finding>) -> Result<(), Error> {
+pub(super) async fn check(
+    bronze: &mut Table,
+    dead_letters: &mut Table,
+    silver: &mut Table,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
     let mut sums: BTreeMap<Place, Sums> = BTreeMap::new();
     each(bronze, |place, offset| sums.entry(place).or_default().add(offset)).await?;
     // Where only refused records are, Bronze has its progress all the same.
     let mut refused: Vec<(Place, u64)> = Vec::new();
     each(dead_letters, |place, offset| refused.push((place, offset))).await?;
     let mut until: BTreeMap<Place, u64> = BTreeMap::new();
+    // Also of a partition of which nothing is left.
+    let generation = bronze.progress(tables::GENERATION).await?.and_then(|generation| i32::try_from(generation).ok()).unwrap_or_default();
+    for partition in 0..PARTITIONS_MAX {
+        let progress = tables::progress_in_journal(generation.unsigned_abs(), partition.unsigned_abs());
+        if let Some(reached) = bronze.progress(&progress).await? {
+            until.insert((generation, partition), reached.unsigned_abs());
+        }
+    }
     for place in sums.keys().copied().chain(refused.iter().map(|(place, _)| *place)).collect::<Vec<_>>() {
         if let std::collections::btree_map::Entry::Vacant(entry) = until.entry(place) {
             let progress = tables::progress_in_journal(place.0.unsigned_abs(), place.1.unsigned_abs());
@@ -61,7 +76,7 @@ pub(super) async fn check(bronze: &mut Table, dead_letters: &mut Table, findings
     for (place, until) in until {
         let found = sums.get(&place).copied().unwrap_or_default();
         if found != Sums::whole(until) {
-            let events = name(bronze, dead_letters, place, until).await?;
+            let events = name([&mut *bronze, &mut *dead_letters, &mut *silver], place, until).await?;
             let check = format!("records of the journal's generation {}, partition {}", place.0, place.1);
             findings.push(Finding { check, source: None, hour: None, expected: until, found: found.0, events });
         }
@@ -69,10 +84,11 @@ pub(super) async fn check(bronze: &mut Table, dead_letters: &mut Table, findings
     Ok(())
 }
 
-/// Which offsets are missing or there more than once.
-async fn name(bronze: &mut Table, dead_letters: &mut Table, place: Place, until: u64) -> Result<Vec<String>, Error> {
+/// Which offsets are missing or there more than once, and which events they are, as far as other tables tell.
+async fn name(tables: [&mut Table; 3], place: Place, until: u64) -> Result<Vec<String>, Error> {
+    let [bronze, dead_letters, silver] = tables;
     let mut offsets = Vec::new();
-    for table in [bronze, dead_letters] {
+    for table in [&mut *bronze, &mut *dead_letters] {
         each(table, |at, offset| {
             if at == place && offset < until {
                 offsets.push(offset);
@@ -81,29 +97,83 @@ async fn name(bronze: &mut Table, dead_letters: &mut Table, place: Place, until:
         .await?;
     }
     offsets.sort_unstable();
-    Ok(irregular(&offsets, until))
+    let irregular = irregular(&offsets, until);
+    let mut named: Vec<String> = irregular.iter().map(Irregular::text).collect();
+    for table in [silver, dead_letters, bronze] {
+        let found = identities(table, place, &irregular).await?;
+        named.extend(found.into_iter().map(|(offset, identity)| format!("offset {offset} is {identity} (says {})", table.name())));
+    }
+    named.dedup();
+    Ok(named)
+}
+
+/// What is wrong about some offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Irregular {
+    /// From, and one past the last.
+    Missing(u64, u64),
+    Again(u64),
+}
+
+impl Irregular {
+    fn text(&self) -> String {
+        match self {
+            Self::Missing(from, until) if *until == from + 1 => format!("offset {from} is missing"),
+            Self::Missing(from, until) => format!("offsets {from} to {} are missing", until - 1),
+            Self::Again(offset) => format!("offset {offset} is there again"),
+        }
+    }
+
+    fn has(&self, of: u64) -> bool {
+        match self {
+            Self::Missing(from, until) => (*from..*until).contains(&of),
+            Self::Again(offset) => *offset == of,
+        }
+    }
 }
 
 /// What is irregular about sorted offsets that should be 0 to `until`, without it.
-fn irregular(offsets: &[u64], until: u64) -> Vec<String> {
-    let mut named = Vec::new();
+fn irregular(offsets: &[u64], until: u64) -> Vec<Irregular> {
+    let mut found = Vec::new();
     let mut next = 0;
     for offset in offsets.iter().copied().chain([until]) {
-        if named.len() == RANGES_MAX {
+        if found.len() == RANGES_MAX {
             break;
         }
         if offset > next {
-            named.push(if offset == next + 1 {
-                format!("offset {next} is missing")
-            } else {
-                format!("offsets {next} to {} are missing", offset - 1)
-            });
+            found.push(Irregular::Missing(next, offset));
         } else if offset < next {
-            named.push(format!("offset {offset} is there again"));
+            found.push(Irregular::Again(offset));
         }
         next = next.max(offset.saturating_add(1));
     }
-    named
+    found
+}
+
+/// Some of the events that a table has at these offsets.
+async fn identities(table: &mut Table, place: Place, offsets: &[Irregular]) -> Result<Vec<(u64, String)>, Error> {
+    let files = table.files().await?;
+    let columns = ["journal_generation", "journal_partition", "journal_offset", "source", "event_id"];
+    let mut batches = table.stream(&files, Some(&columns))?;
+    let mut found = Vec::new();
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        let (generations, partitions) = (batch.column(0).as_primitive::<Int32Type>(), batch.column(1).as_primitive::<Int32Type>());
+        let (at, sources, ids) =
+            (batch.column(2).as_primitive::<Int64Type>(), batch.column(3).as_string::<i32>(), batch.column(4).as_string::<i32>());
+        for row in 0..batch.num_rows() {
+            let offset = at.value(row).unsigned_abs();
+            if (generations.value(row), partitions.value(row)) == place && offsets.iter().any(|irregular| irregular.has(offset)) {
+                found.push((offset, format!("{}/{}", sources.value(row), ids.value(row))));
+            }
+        }
+        if found.len() >= RANGES_MAX {
+            break;
+        }
+    }
+    found.sort();
+    found.truncate(RANGES_MAX);
+    Ok(found)
 }
 
 async fn each(table: &mut Table, mut take: impl FnMut(Place, u64)) -> Result<(), Error> {
@@ -153,7 +223,9 @@ mod tests {
 
     #[test]
     fn what_is_irregular_is_named() {
-        let check = |offsets: &[u64], until: u64, expect: &[&str]| assert_eq!(irregular(offsets, until), expect, "{offsets:?}");
+        let check = |offsets: &[u64], until: u64, expect: &[&str]| {
+            assert_eq!(irregular(offsets, until).iter().map(Irregular::text).collect::<Vec<_>>(), expect, "{offsets:?}")
+        };
         check(&[0, 1, 2], 3, &[]);
         check(&[], 0, &[]);
         check(&[], 2, &["offsets 0 to 1 are missing"]);
