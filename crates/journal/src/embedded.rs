@@ -204,11 +204,15 @@ impl Journal for Embedded {
         trimming.await.unwrap_or(Err(Error::Closed))
     }
 
-    async fn forget(&self, before: &Offsets) -> Result<(), Error> {
+    async fn seal(&self) -> Result<Offsets, Error> {
         // The file that is written to is the one that a trim leaves.
         let (answer, answered) = oneshot::channel();
         self.queue.push(Request { records: Vec::new(), bytes: frame::encoded_bytes_max(0, 0), seals: true, answer })?;
         answered.await.unwrap_or(Err(Error::Closed))?;
+        self.end().await
+    }
+
+    async fn forget(&self, before: &Offsets) -> Result<(), Error> {
         self.trim(before).await
     }
 }

@@ -181,6 +181,10 @@ impl Journal for Kafka {
         Ok(())
     }
 
+    async fn seal(&self) -> Result<Offsets, Error> {
+        self.end().await
+    }
+
     async fn forget(&self, before: &Offsets) -> Result<(), Error> {
         topic::forget(&self.config, &self.shared, before).await
     }

@@ -122,8 +122,11 @@ pub trait Journal: Sink {
     /// Lets go of records that lie before the given offsets. May keep more than it must.
     async fn trim(&self, before: &Offsets) -> Result<(), Error>;
 
-    /// The same, and what lies before these offsets cannot be read any more when it returns: for data that must go now. Partitions that are not named keep what they have. Where
-    /// records before and behind an offset lie in one file, the file goes with a later call, when all of it may.
+    /// Keeps what is appended from now on apart from what is there, and tells where that ends, by partition: so that all of it can be let go of.
+    async fn seal(&self) -> Result<Offsets, Error>;
+
+    /// As `trim`, for data that must go now: when it returns, what was sealed and lies before these offsets as a whole cannot be read any more. Partitions that are not named keep what
+    /// they have.
     async fn forget(&self, before: &Offsets) -> Result<(), Error>;
 }
 

@@ -29,11 +29,25 @@ use crate::{erasure, metrics, tables};
 
 /// How often the journal is told what it may let go of. It frees whole files, so more often gains nothing.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
+/// After so long every gate knows of an erasure: they look more often than that.
+const GATES_KNOW_AFTER: Duration = Duration::from_secs(5);
 /// Each look for an erasure is a request to the store.
 const LOOK_MIN: Duration = Duration::from_secs(1);
 
 /// Under which name a commit of Bronze says how many bytes the records had that it took.
 pub(crate) const BYTES: &str = "bytes";
+
+/// What the journal has to forget because somebody was erased.
+#[derive(Debug)]
+struct Forgetting {
+    /// The newest erasure.
+    erasure: i64,
+    partitions: Vec<u32>,
+    /// When no gate lets anything of theirs in any more.
+    from: Instant,
+    /// Where it was sealed then.
+    sealed: Option<Offsets>,
+}
 
 /// The stage.
 #[derive(Debug)]
@@ -54,8 +68,8 @@ pub(crate) struct Bronze {
     erased: Arc<Erased>,
     /// The erasure up to which that list goes. `None`: it is not known.
     erasures: Option<Option<i64>>,
-    /// What the journal has to forget, once it has been read up to here.
-    forgets: Option<Offsets>,
+    /// What the journal has to forget.
+    forgets: Option<Forgetting>,
     /// How often it looks for an erasure while nothing comes in.
     look_every: Duration,
     lake: Lake,
@@ -126,13 +140,19 @@ impl Bronze {
             }
         }
         (self.next, self.next_refused, self.has) = (own, refused, has);
-        self.forgets = None;
         if let Some(erasures) = self.erasures.flatten() {
+            let mut partitions = Vec::new();
             for partition in self.has.iter().copied() {
                 if self.bronze.progress(&tables::progress_in_forgetting(partition)).await?.is_none_or(|forgotten| forgotten < erasures) {
-                    // What was appended before the gate knew of the erasure.
-                    self.forgets.get_or_insert_default().insert(partition, end.get(&partition).copied().unwrap_or_default());
+                    partitions.push(partition);
                 }
+            }
+            let is_known = self.forgets.as_ref().is_some_and(|forgets| (forgets.erasure, &forgets.partitions) == (erasures, &partitions));
+            if !is_known {
+                // Where it is to end, nothing comes in any more.
+                let pause = if *self.stop.borrow() { Duration::ZERO } else { GATES_KNOW_AFTER };
+                let forgets = Forgetting { erasure: erasures, partitions, from: Instant::now() + pause, sealed: None };
+                self.forgets = (!forgets.partitions.is_empty()).then_some(forgets);
             }
         }
         Ok(())
@@ -162,16 +182,24 @@ impl Bronze {
 
     /// Has the journal forget what it held when somebody was erased, as soon as Bronze has all of that. Tells whether it did.
     async fn forget(&mut self) -> Result<bool, Error> {
-        let is_read = |(partition, end): (&u32, &u64)| self.next.get(partition).is_some_and(|next| next >= end);
-        let (Some(forgets), Some(erasures)) = (&self.forgets, self.erasures.flatten()) else { return Ok(false) };
-        if !forgets.iter().all(is_read) {
+        let Some(forgets) = &mut self.forgets else { return Ok(false) };
+        if Instant::now() < forgets.from && !*self.stop.borrow() {
+            return Ok(false);
+        }
+        let sealed = match &forgets.sealed {
+            Some(sealed) => sealed,
+            None => forgets.sealed.insert(self.journal.seal().await?),
+        };
+        let is_read = |partition: &u32| self.next.get(partition) >= sealed.get(partition);
+        if !forgets.partitions.iter().all(is_read) {
             return Ok(false);
         }
         self.journal.forget(&self.next).await?;
-        let progress = forgets.keys().map(|partition| (tables::progress_in_forgetting(*partition), erasures)).collect();
+        let progress = forgets.partitions.iter().map(|partition| (tables::progress_in_forgetting(*partition), forgets.erasure)).collect();
+        let erasure = forgets.erasure;
         let info = Map::from_iter([("stage".to_owned(), Value::from("bronze"))]);
         self.bronze.append(Vec::new(), Commit { progress, guards: vec![tables::ERASURES.to_owned()], info }).await?;
-        tracing::info!(erasure = erasures, "the journal has forgotten what it held when a person was erased");
+        tracing::info!(erasure, "the journal has forgotten what it held when a person was erased");
         self.forgets = None;
         Ok(true)
     }

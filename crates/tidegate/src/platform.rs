@@ -41,7 +41,7 @@ pub(crate) struct Platform {
     control: Option<Control>,
     medium: Medium,
     upkeep: JoinHandle<()>,
-    _erased: Option<erased::Looking>,
+    erased: Option<erased::Looking>,
 }
 
 impl Platform {
@@ -75,7 +75,7 @@ impl Platform {
             Some(sink) => Control::open(&settings.data, sink)?,
             None => None,
         };
-        Ok(Self { key_file, status, gate, stages, server, control, medium, upkeep: tokio::spawn(keep_up(metrics)), _erased: erased })
+        Ok(Self { key_file, status, gate, stages, server, control, medium, upkeep: tokio::spawn(keep_up(metrics)), erased })
     }
 
     /// Where it listens.
@@ -103,6 +103,9 @@ impl Platform {
         if let Some(gate) = &self.gate {
             gate.shutdown();
             gate.idle().await;
+        }
+        if let Some(erased) = self.erased {
+            erased.end().await;
         }
         if let Some(control) = self.control {
             control.close().await;

@@ -101,7 +101,10 @@ impl Log {
     pub(super) async fn trim(&self) -> Result<(), Error> {
         let before = Offsets::from([(PARTITION, self.mark().drained)]);
         // What is in Kafka need not lie here until the file is full, which may be never.
-        let outcome = if self.records() == 0 { self.journal.forget(&before).await } else { self.journal.trim(&before).await };
+        if self.records() == 0 {
+            self.journal.seal().await?;
+        }
+        let outcome = self.journal.trim(&before).await;
         self.measure();
         outcome
     }

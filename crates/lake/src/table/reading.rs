@@ -65,8 +65,9 @@ impl Table {
             partition_values: file.partition_values_map().into_iter().collect(),
             info: Map::new(),
         });
-        let left_out = &self.left_out;
-        Ok(added.filter(|file| !left_out.contains(&file.path)).collect())
+        let mut added: Vec<Added> = added.collect();
+        added.retain(|file| !self.left_out.contains(&file.path));
+        Ok(added)
     }
 
     /// Those of [`Table::files`] that are not in the store: deleted behind the table's back, or lost. It takes a listing of the table's folder.

@@ -44,8 +44,8 @@ pub(crate) struct Fed {
 /// Statistics stand in the log, which is not written anew when a person is erased: none are kept of texts, which may be ids of persons.
 fn spec_of(name: String, schema: &SchemaRef, partition_by: &str) -> TableSpec {
     let is_plain = |data_type: &DataType| !matches!(data_type, DataType::Utf8 | DataType::Binary);
-    let mut columns: Vec<&str> =
-        schema.fields().iter().filter(|field| is_plain(field.data_type())).map(|field| field.name().as_str()).collect();
+    let names = schema.fields().iter().filter(|field| is_plain(field.data_type())).map(|field| field.name().as_str());
+    let mut columns: Vec<&str> = names.filter(|name| *name != partition_by).collect();
     if columns.is_empty() {
         // None at all would be all.
         columns.push(partition_by);

@@ -77,6 +77,10 @@ impl Journal for Part {
         Ok(())
     }
 
+    async fn seal(&self) -> Result<Offsets, Error> {
+        self.journal.seal().await
+    }
+
     async fn forget(&self, before: &Offsets) -> Result<(), Error> {
         self.journal.forget(before).await
     }

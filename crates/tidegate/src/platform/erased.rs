@@ -19,6 +19,14 @@ const FIRST_LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Looking(JoinHandle<()>);
 
+impl Looking {
+    /// Ends it, and with it what it holds of the gate.
+    pub(super) async fn end(mut self) {
+        self.0.abort();
+        drop((&mut self.0).await);
+    }
+}
+
 impl Drop for Looking {
     fn drop(&mut self) {
         self.0.abort();
