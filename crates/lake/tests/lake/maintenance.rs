@@ -232,9 +232,6 @@ async fn what_others_did_is_taken_back_and_what_stages_did_stays() {
     assert_eq!((done, made.is_some()), (told, true));
     assert_eq!(visible(&lake).await, (0..15).collect::<Vec<_>>());
     assert_eq!(table.progress("a").await.unwrap(), Some(2), "progress stays, for its rows do");
-    let (nothing, made) = table.restore(sound, Commit::default()).await.unwrap();
-    assert_eq!((nothing.files_back, made), (0, None), "once is enough");
-
     // Not beyond what is kept, and not past what was built on it.
     assert_eq!(table.restore(99, Commit::default()).await.unwrap_err().kind(), ErrorKind::Missing);
     let before = table.version();
