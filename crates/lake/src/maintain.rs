@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deltalake::checkpoints::create_checkpoint;
+use deltalake::kernel::transaction::CommitProperties;
 use deltalake::logstore::commit_uri_from_version;
 use deltalake::logstore::object_store::path::Path;
 use deltalake::logstore::object_store::{ObjectMeta, ObjectStoreExt as _};
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::{DeltaTable, ObjectStoreError};
 use futures::stream::{StreamExt as _, TryStreamExt as _};
+use serde_json::json;
 
 use crate::commit::now_millis;
 use crate::error::Error;
+use crate::log::INFO_KEY;
 use crate::metrics;
 use crate::table::{Table, number};
 
@@ -64,15 +67,9 @@ impl Table {
     /// `Retry` when the store fails; some files may have been deleted.
     pub async fn vacuum(&mut self, retention: Duration, needed_from: Option<i64>) -> Result<u64, Error> {
         let retention = millis(retention).max(self.age_of(needed_from).await?);
-        let (_, done) = DeltaTable::new(Arc::clone(&self.home.log))
-            .vacuum()
-            .with_mode(VacuumMode::Full)
-            .with_retention_period(chrono::Duration::milliseconds(retention))
-            .with_enforce_retention_duration(false)
-            .await
-            .map_err(|error| Error::delta(format!("vacuum {}", self.name()), error))?;
+        let deleted = self.delete_replaced(VacuumMode::Full, retention).await?;
         let unnamed = self.unnamed_log_files(now_millis().saturating_sub(retention)).await?;
-        let files = done.files_deleted.len() as u64 + self.delete(unnamed).await?;
+        let files = deleted + self.delete(unnamed).await?;
         metrics::vacuumed(self.name(), files);
         self.refresh().await?;
         Ok(files)
@@ -83,15 +80,23 @@ impl Table {
     /// # Errors
     /// As [`Table::vacuum`].
     pub async fn purge(&mut self) -> Result<u64, Error> {
+        let deleted = self.delete_replaced(VacuumMode::Lite, 0).await?;
+        // A commit that is being made has files that no version names yet.
+        Ok(deleted + self.vacuum(UNNAMED_AGE, None).await?)
+    }
+
+    /// Deletes files that were replaced so many milliseconds ago, and with [`VacuumMode::Full`] those that no version names.
+    async fn delete_replaced(&self, mode: VacuumMode, age: i64) -> Result<u64, Error> {
         let (_, done) = DeltaTable::new(Arc::clone(&self.home.log))
             .vacuum()
-            .with_mode(VacuumMode::Lite)
-            .with_retention_period(chrono::Duration::zero())
+            .with_mode(mode)
+            .with_retention_period(chrono::Duration::milliseconds(age))
             .with_enforce_retention_duration(false)
+            // So that the history tells whose vacuum it was.
+            .with_commit_properties(CommitProperties::default().with_metadata([(INFO_KEY.to_owned(), json!({ "stage": "vacuum" }))]))
             .await
             .map_err(|error| Error::delta(format!("vacuum {}", self.name()), error))?;
-        // A commit that is being made has files that no version names yet.
-        Ok(done.files_deleted.len() as u64 + self.vacuum(UNNAMED_AGE, None).await?)
+        Ok(done.files_deleted.len() as u64)
     }
 
     /// How long ago a version was made, in milliseconds and with a margin for clocks that differ; 0 if it has not been made yet.

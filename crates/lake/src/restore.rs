@@ -19,6 +19,9 @@ use crate::log::{self, Entry};
 use crate::reader::location;
 use crate::table::{Commit, Committed, Table, number};
 
+/// Under which name a commit says since which version it took back what others had done.
+const SINCE: &str = "restored_since";
+
 /// A version of a table, as its log tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
@@ -130,6 +133,8 @@ impl Table {
         }
         let partition_by = Some(self.shape.partition_by.clone());
         let operation = DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by, predicate: None };
+        let mut commit = commit;
+        commit.info.insert(SINCE.to_owned(), Value::from(since));
         let mut draft = Draft::new(commit, operation, Vec::new());
         draft.intent.removes = removes.iter().map(|remove| remove.path.clone()).collect();
         draft.actions.extend(removes.into_iter().map(Action::Remove));
@@ -203,8 +208,9 @@ fn replayed(name: &str, mut live: Files, entries: &[Entry]) -> Result<(Files, Ve
             }
             continue;
         }
+        let takes_back = entry.info.contains_key(SINCE);
         for path in &entry.removes {
-            if live.remove(path).is_none() && foreign.contains(path) {
+            if live.remove(path).is_none() && foreign.contains(path) && !takes_back {
                 let what = format!(
                     "version {} went on with what is to be taken back ({path}): take back what came after it, or rebuild the table",
                     entry.version
@@ -241,6 +247,13 @@ mod tests {
         }
     }
 
+    /// One of ours that took back what others had done.
+    fn taking_back(version: i64, adds: &[&str], removes: &[&str]) -> Entry {
+        let mut entry = entry(version, true, adds, removes);
+        entry.info.insert(SINCE.to_owned(), Value::from(4));
+        entry
+    }
+
     fn check(entries: &[Entry], expect: Result<(&[&str], &[i64]), ()>) {
         let before = ["a", "b"].map(|path| (path.to_owned(), Add { path: path.to_owned(), ..Add::default() })).into();
         let found = replayed("t", before, entries).map(|(live, versions)| (live.into_keys().collect::<Vec<_>>(), versions)).map_err(drop);
@@ -260,5 +273,8 @@ mod tests {
         check(&[entry(5, false, &[], &["a"]), entry(6, true, &["bc"], &["b"])], Ok((&["a", "bc"], &[5])));
         check(&[entry(5, false, &["x"], &["a"]), entry(6, true, &["xb"], &["x", "b"])], Err(()));
         check(&[entry(5, false, &[], &[])], Ok((&["a", "b"], &[])));
+        // Taken back before: asked for again from the same version, there is nothing more to do, or only what was done since.
+        check(&[entry(5, false, &["x"], &["a"]), taking_back(6, &["a"], &["x"])], Ok((&["a", "b"], &[5])));
+        check(&[entry(5, false, &["x"], &["a"]), taking_back(6, &["a"], &["x"]), entry(7, false, &[], &["b"])], Ok((&["a", "b"], &[5, 7])));
     }
 }

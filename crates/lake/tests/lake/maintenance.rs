@@ -110,6 +110,8 @@ async fn vacuum_takes_orphans_and_replaced_files_after_their_time(place: Place) 
     assert_eq!(data_files(&place).len(), 1);
     assert!(![&orphan, &unnamed, &unfinished].iter().any(|left| left.exists()));
     assert_eq!(visible(&lake).await, [0, 1, 2, 3]);
+    let newest = &table.history(1).await.unwrap()[0];
+    assert_eq!((newest.what.as_str(), newest.by.as_deref()), ("vacuum", None), "a vacuum of ours is told from others'");
     table.append(vec![day_rows(4, 1)], progress(&[("a", 1)])).await.unwrap();
     assert_eq!(visible(&lake).await, [0, 1, 2, 3, 4]);
 }
@@ -232,6 +234,11 @@ async fn what_others_did_is_taken_back_and_what_stages_did_stays() {
     assert_eq!((done, made.is_some()), (told, true));
     assert_eq!(visible(&lake).await, (0..15).collect::<Vec<_>>());
     assert_eq!(table.progress("a").await.unwrap(), Some(2), "progress stays, for its rows do");
+    // Once more from the same version: nothing is left to do, until others do something again.
+    assert!(table.restore(sound, Commit::default()).await.unwrap().1.is_none());
+    delete(&lake, "n = 7").await;
+    assert!(table.restore(sound, Commit::default()).await.unwrap().1.is_some());
+    assert_eq!(visible(&lake).await, (0..15).collect::<Vec<_>>());
     // Not beyond what is kept, and not past what was built on it.
     assert_eq!(table.restore(99, Commit::default()).await.unwrap_err().kind(), ErrorKind::Missing);
     let before = table.version();
