@@ -27,6 +27,10 @@ use crate::status::Status;
 use crate::work::Work;
 use crate::{erasure, metrics, tables};
 
+/// The most partitions that a journal may have.
+const PARTITIONS_MAX: u32 = 1_024;
+/// Versions that are read at a time on the way back to the newest one that took anything from the journal.
+const VERSIONS_AT_A_LOOK: i64 = 16;
 /// How often the journal is told what it may let go of. It frees whole files, so more often gains nothing.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// After so long every gate knows of an erasure: they look more often than that.
@@ -394,6 +398,27 @@ fn journal_of(generation: u32, partitions: u32, ranges: &BTreeMap<u32, (u64, u64
     let ranges: Map<String, Value> =
         ranges.iter().map(|(partition, (from, until))| (partition.to_string(), json!([from, until]))).collect();
     json!({ "generation": generation, "partitions": partitions, "ranges": ranges })
+}
+
+/// The generation of the journal that Bronze is in, and how many partitions that has: as the newest commit says that took anything from it. Where the log has no such commit
+/// any more, it is as many as a journal may have.
+pub(crate) async fn newest_journal(bronze: &mut Table) -> Result<(u32, u32), Error> {
+    let generation = bronze.progress(tables::GENERATION).await?.and_then(|generation| u32::try_from(generation).ok()).unwrap_or_default();
+    let mut through = bronze.version();
+    while through >= 0 {
+        let after = (through - VERSIONS_AT_A_LOOK).max(-1);
+        let infos = match bronze.infos(after, through).await {
+            Ok(infos) => infos,
+            Err(error) if error.kind() == lake::ErrorKind::Missing => break,
+            Err(error) => return Err(error.into()),
+        };
+        let newest = infos.iter().rev().find_map(|(_, info)| Taken::read(info));
+        if let Some(taken) = newest.filter(|taken| taken.generation == generation) {
+            return Ok((generation, taken.partitions));
+        }
+        through = after;
+    }
+    Ok((generation, PARTITIONS_MAX))
 }
 
 /// What a commit of Bronze took from the journal, as it says itself.

@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::audit::is_before_silver;
+use crate::bronze::newest_journal;
 use crate::config::Config;
 use crate::error::Error;
 use crate::gold::Fed;
@@ -34,8 +35,6 @@ use crate::work::BUCKETS;
 const ATTEMPTS_MAX: u32 = 50;
 /// Anonymous ids that one person may have: more are a fault in what was sent, and not a person.
 const LINKED_MAX: usize = 10_000;
-/// The most partitions a journal has that is asked what it forgot.
-const PARTITIONS_MAX: u32 = 1_024;
 /// The columns of a place in the journal.
 const PLACE: [&str; 3] = ["journal_generation", "journal_partition", "journal_offset"];
 /// Columns that hold one id of a person and nothing else.
@@ -481,10 +480,9 @@ impl Begun {
             reached.push((bucket, silver.progress(&tables::progress_in_bucket(bucket)).await?.unwrap_or(-1)));
         }
         let least = reached.iter().map(|(_, through)| *through).min().unwrap_or(-1);
-        let generation =
-            bronze.progress(tables::GENERATION).await?.and_then(|generation| u32::try_from(generation).ok()).unwrap_or_default();
+        let (generation, of_journal) = newest_journal(&mut bronze).await?;
         let (mut partitions, mut waiting) = (0, Waiting::default());
-        for partition in 0..PARTITIONS_MAX {
+        for partition in 0..of_journal {
             if bronze.progress(&tables::progress_in_journal(generation, partition)).await?.is_none() {
                 continue;
             }

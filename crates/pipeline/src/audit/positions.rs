@@ -8,11 +8,10 @@ use futures::StreamExt as _;
 use lake::Table;
 
 use super::{Finding, rows};
+use crate::bronze::newest_journal;
 use crate::error::Error;
 use crate::tables;
 
-/// The most partitions that are looked for.
-const PARTITIONS_MAX: i32 = 1_024;
 /// Ranges, and events of each table, that one finding names.
 const RANGES_MAX: usize = 20;
 
@@ -54,11 +53,11 @@ pub(super) async fn check(
     each(dead_letters, |place, offset| refused.push((place, offset))).await?;
     let mut until: BTreeMap<Place, u64> = BTreeMap::new();
     // Also of a partition of which nothing is left.
-    let generation = bronze.progress(tables::GENERATION).await?.and_then(|generation| i32::try_from(generation).ok()).unwrap_or_default();
-    for partition in 0..PARTITIONS_MAX {
-        let progress = tables::progress_in_journal(generation.unsigned_abs(), partition.unsigned_abs());
-        if let Some(reached) = bronze.progress(&progress).await? {
-            until.insert((generation, partition), reached.unsigned_abs());
+    let (generation, partitions) = newest_journal(bronze).await?;
+    for partition in 0..partitions {
+        let place = (generation.cast_signed(), partition.cast_signed());
+        if let Some(reached) = bronze.progress(&tables::progress_in_journal(generation, partition)).await? {
+            until.insert(place, reached.unsigned_abs());
         }
     }
     for place in sums.keys().copied().chain(refused.iter().map(|(place, _)| *place)).collect::<Vec<_>>() {
