@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Metadata, MetadataExt as _, Protocol, new_metadata};
@@ -203,6 +204,15 @@ impl Lake {
             session::register(&session, &name, table)?;
         }
         Ok(session)
+    }
+
+    /// What a DataFusion session needs to query the newest version of a table; `None` where there is no such table. The session must have the object store of
+    /// [`Lake::bare_session`]'s.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails, `Fatal` when the table is damaged.
+    pub async fn provider(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, Error> {
+        session::provider(&self.home(name)?, None).await
     }
 
     fn home(&self, name: &str) -> Result<Home, Error> {

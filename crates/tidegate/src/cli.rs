@@ -14,12 +14,14 @@ use crate::commands::gold::GoldArgs;
 use crate::commands::journal::JournalArgs;
 use crate::commands::plan::PlanArgs;
 use crate::commands::query::QueryArgs;
+use crate::commands::reader::ReaderArgs;
 use crate::commands::recover::RecoverArgs;
 use crate::commands::replay::ReplayArgs;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::send::SendArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::source::SourceArgs;
+use crate::commands::sql::SqlArgs;
 use crate::commands::trace::TraceArgs;
 use crate::demo::DemoArgs;
 
@@ -39,6 +41,7 @@ Examples:
   tidegate serve                                    run it: 127.0.0.1:8099, data in ./tidegate-data
   tidegate send events.ndjson --url http://127.0.0.1:8099 --key tg_…
   tidegate query 'SELECT event_type, count(*) FROM silver.events GROUP BY 1'
+  tidegate sql                                      the same, as a shell
   tidegate audit                                    prove that nothing is missing
   tidegate replay && tidegate diff                  prove that Silver is what Bronze gives
 
@@ -59,6 +62,8 @@ pub(crate) enum Command {
     Send(SendArgs),
     Backfill(BackfillArgs),
     Query(QueryArgs),
+    Sql(SqlArgs),
+    Reader(ReaderArgs),
     Audit(AuditArgs),
     Trace(TraceArgs),
     DeadLetters(DeadLettersArgs),
@@ -94,7 +99,7 @@ mod tests {
             assert_eq!(outcome.is_ok(), expect, "{line}: {outcome:?}");
         };
         check("tidegate serve", true);
-        check("tidegate serve --data d --listen 127.0.0.1:0 --roles ingest,pipeline --config f", true);
+        check("tidegate serve --data d --listen 127.0.0.1:0 --postgres 127.0.0.1:0 --roles ingest,pipeline --config f", true);
         check("tidegate source add web --key k --origin https://a.example --origin https://b.example --data d", true);
         check("tidegate source list --format csv", true);
         check("tidegate source revoke web", true);
@@ -103,6 +108,10 @@ mod tests {
         check("tidegate send --url http://localhost:1 --key k --batch 0", false);
         check("tidegate query x --format table --data d --lake l", true);
         check("tidegate query", false);
+        check("tidegate sql --format csv --data d --lake l", true);
+        check("tidegate reader add grafana --password p --data d", true);
+        check("tidegate reader list --format json", true);
+        check("tidegate reader", false);
         check("tidegate audit --format csv", false);
         check("tidegate replay --from 2026-11-01 --to 2026-11-02 --into silver_v2 --format json", true);
         check(

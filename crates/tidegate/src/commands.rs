@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use console::Reader;
 use lake::Lake;
 use serde_json::Value;
 use telemetry::logging;
@@ -20,6 +21,7 @@ pub(crate) mod gold;
 pub(crate) mod journal;
 pub(crate) mod plan;
 pub(crate) mod query;
+pub(crate) mod reader;
 mod rebuilding;
 pub(crate) mod recover;
 pub(crate) mod replay;
@@ -27,8 +29,10 @@ pub(crate) mod restore;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod source;
+pub(crate) mod sql;
 pub(crate) mod trace;
 
+use crate::platform;
 use crate::settings::{self, Flag, Loaded, Settings};
 
 /// The filter of the log for all commands but `serve`, whose log is what it prints.
@@ -80,6 +84,16 @@ impl LakeArgs {
     /// Settings that cannot be used; a lake that is not there or cannot be opened.
     pub(crate) async fn open(&self) -> anyhow::Result<Lake> {
         Ok(self.open_with_settings().await?.0)
+    }
+
+    /// What answers statements over it.
+    ///
+    /// # Errors
+    ///
+    /// As [`LakeArgs::open`], and a tracking plan that cannot be read.
+    pub(crate) async fn reader(&self) -> anyhow::Result<Reader> {
+        let (lake, settings) = self.open_with_settings().await?;
+        Ok(Reader::new(lake, platform::plan(&settings)?, settings.query)?)
     }
 
     /// The same, with the settings.

@@ -58,6 +58,8 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Backfill(args) => Box::pin(commands::backfill::run(args)).await,
         Command::Send(args) => commands::send::run(args).await,
         Command::Query(args) => Box::pin(commands::query::run(args)).await,
+        Command::Sql(args) => Box::pin(commands::sql::run(args)).await,
+        Command::Reader(args) => commands::reader::run(args),
         Command::Audit(args) => Box::pin(commands::audit::run(args)).await,
         Command::Trace(args) => commands::trace::run(args).await,
         Command::DeadLetters(args) => commands::dead_letters::run(args).await,

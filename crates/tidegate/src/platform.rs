@@ -14,6 +14,7 @@ use telemetry::clock::SharedClock;
 use telemetry::metrics::{PrometheusHandle, UPKEEP_SECONDS};
 use tokio::task::JoinHandle;
 
+mod console;
 pub(crate) mod control;
 mod erased;
 mod http;
@@ -38,6 +39,7 @@ pub(crate) struct Platform {
     gate: Option<Gate>,
     stages: Option<Stages>,
     server: Server,
+    postgres: Option<console::Server>,
     control: Option<Control>,
     medium: Medium,
     upkeep: JoinHandle<()>,
@@ -67,20 +69,28 @@ impl Platform {
             None => None,
         };
         let status = pipeline::Status::default();
-        let stages =
-            if settings.has(Role::Pipeline) { Some(Stages::start(medium.reading(), settings, status.clone()).await?) } else { None };
+        let stages = match medium.reading().filter(|_| settings.has(Role::Pipeline)) {
+            Some(reading) => Some(Stages::start(reading, settings, status.clone()).await?),
+            None => None,
+        };
         let router = routes::router(gate.clone(), status.clone(), metrics.clone());
         let server = Server::bind(&settings.server, router).await?;
+        let postgres = console::start(settings).await?;
         let control = match medium.sole_writer() {
             Some(sink) => Control::open(&settings.data, sink)?,
             None => None,
         };
-        Ok(Self { key_file, status, gate, stages, server, control, medium, upkeep: tokio::spawn(keep_up(metrics)), erased })
+        Ok(Self { key_file, status, gate, stages, server, postgres, control, medium, upkeep: tokio::spawn(keep_up(metrics)), erased })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Where Postgres clients are answered, if anywhere.
+    pub(crate) fn postgres_address(&self) -> Option<SocketAddr> {
+        self.postgres.as_ref().map(console::Server::address)
     }
 
     /// How the stages are doing; all zeros without the role pipeline.
@@ -115,6 +125,9 @@ impl Platform {
             None => Ok(()),
         };
         let closed = self.server.close().await;
+        if let Some(postgres) = self.postgres {
+            postgres.close().await?;
+        }
         self.upkeep.abort();
         drop(self.gate);
         self.medium.close().await;
@@ -126,6 +139,7 @@ impl Platform {
         tokio::select! {
             error = Stages::failed(&mut self.stages) => error,
             error = self.server.failed() => error,
+            error = console::failed(&mut self.postgres) => error,
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use console::postgres::ReaderFile;
 use ingest::KeyFile;
 use journal::{embedded, kafka, spool};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,10 @@ pub(crate) struct Settings {
     pub(crate) ingest: ingest::Config,
     /// The stages.
     pub(crate) pipeline: pipeline::Config,
+    /// Statements over the tables.
+    pub(crate) query: console::Config,
+    /// The port for Postgres clients.
+    pub(crate) postgres: console::postgres::Config,
     /// The process.
     pub(crate) server: Server,
     /// The tracking plan.
@@ -131,6 +136,8 @@ impl Default for Settings {
             lake: Lake::default(),
             ingest: ingest::Config::default(),
             pipeline: pipeline::Config::default(),
+            query: console::Config::default(),
+            postgres: console::postgres::Config::default(),
             server: Server::default(),
             plan: Plan::default(),
             log: Log::default(),
@@ -142,7 +149,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8099".to_owned(),
-            roles: vec![Role::Ingest, Role::Pipeline],
+            roles: vec![Role::Ingest, Role::Pipeline, Role::Console],
             key_file: None,
             connections_max: 4_096,
             header_timeout: Duration::from_secs(60),
@@ -178,6 +185,11 @@ impl Settings {
         KeyFile::at(self.server.key_file.clone().unwrap_or_else(|| self.data.join("sources.json")))
     }
 
+    /// Where those are who may read.
+    pub(crate) fn reader_file(&self) -> ReaderFile {
+        ReaderFile::at(self.postgres.reader_file.clone().unwrap_or_else(|| self.data.join("readers.json")))
+    }
+
     /// Where the lake is: a folder or a URL.
     pub(crate) fn lake_location(&self) -> String {
         self.lake.location.clone().unwrap_or_else(|| self.data.join("lake").display().to_string())
@@ -207,13 +219,22 @@ impl Settings {
         if let Err(invalid) = self.pipeline.check() {
             return contradiction("pipeline", invalid.to_string());
         }
+        if let Err(invalid) = self.query.check() {
+            return contradiction("query", invalid);
+        }
+        if let Err(invalid) = self.postgres.check() {
+            return contradiction("postgres", invalid);
+        }
+        if self.server.roles == [Role::Console] && self.postgres.listen.is_none() {
+            return contradiction("postgres", "the role console alone needs a port: set listen, such as 127.0.0.1:8098".to_owned());
+        }
         if self.journal.kind == JournalKind::Kafka
             && let Err(invalid) = self.journal.kafka.check()
         {
             return contradiction("journal.kafka", invalid.to_string());
         }
         if self.server.roles.is_empty() {
-            return contradiction("server", "roles names none: give at least one of ingest, pipeline".to_owned());
+            return contradiction("server", "roles names none: give at least one of ingest, pipeline, console".to_owned());
         }
         if !(1..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.server.connections_max) {
             return contradiction("server", "connections_max must be at least 1".to_owned());

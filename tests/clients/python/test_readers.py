@@ -1,7 +1,6 @@
 """Readers that people have, on a lake in S3 while it is written: they see the rows that Tidegate sees."""
 
 import json
-import urllib.request
 from pathlib import Path
 
 import duckdb
@@ -10,6 +9,7 @@ import duckdb_extension_httpfs
 import pytest
 from deltalake import DeltaTable
 
+from events import send
 from gateway import Gateway
 from server import Server
 
@@ -32,22 +32,6 @@ def server(tmp_path, gateway):
     running = Server(tmp_path / "data", settings=settings)
     yield running
     running.stop()
-
-
-def send(server, first, count):
-    events = [
-        {
-            "event_id": f"e{number}",
-            "event_type": "conversion" if number % 3 == 0 else "page_view",
-            "event_time": f"2026-03-{1 + number % 28:02}T12:00:00Z",
-            "anonymous_id": f"a{number % 50}",
-            "properties": {},
-        }
-        for number in range(first, first + count)
-    ]
-    request = urllib.request.Request(f"{server.url}/v1/events", json.dumps(events).encode(), {"Authorization": f"Bearer {server.key}"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert json.load(answer)["accepted"] == count
 
 
 def duck(gateway):

@@ -1,18 +1,11 @@
 //! `tidegate query`: SQL over the tables.
 
-use anyhow::anyhow;
 use clap::Args;
-use datafusion::error::DataFusionError;
-use datafusion::execution::context::SQLOptions;
-use datafusion::prelude::SessionContext;
-use lake::Lake;
+use console::Reader;
 
 use super::LakeArgs;
 use crate::output::Format;
 use crate::output::batches::{self, Failure};
-use crate::platform;
-
-mod typed;
 
 /// Ask the tables with SQL, also while a server writes them
 ///
@@ -36,40 +29,20 @@ pub(crate) struct QueryArgs {
 }
 
 pub(crate) async fn run(args: QueryArgs) -> anyhow::Result<bool> {
-    let (lake, settings) = args.lake.open_with_settings().await?;
-    let session = lake.session().await?;
-    let plan = platform::plan(&settings)?;
-    typed::register(&session, &plan).await?;
-    match answer(&session, &args.sql, args.format).await {
-        Ok(()) => Ok(true),
-        Err(Failure::Query(error)) => Err(explained(error, &lake).await),
+    let reader = args.lake.reader().await?;
+    answer(&reader, &args.sql, args.format).await?;
+    Ok(true)
+}
+
+/// Asks and prints.
+///
+/// # Errors
+///
+/// What is wrong with the statement, in one line with what to do; standard output that takes no more.
+pub(super) async fn answer(reader: &Reader, sql: &str, format: Format) -> anyhow::Result<()> {
+    match batches::print(reader.ask(sql).await?, format).await {
+        Ok(()) => Ok(()),
+        Err(Failure::Query(error)) => Err(reader.explain(&error).into()),
         Err(Failure::Print(error)) => Err(error),
-    }
-}
-
-async fn answer(session: &SessionContext, sql: &str, format: Format) -> Result<(), Failure> {
-    let only_read = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = session.sql_with_options(sql, only_read).await?;
-    batches::print(frame.execute_stream().await?, format).await
-}
-
-/// The error in one line, with the tables there are where one was not found.
-async fn explained(error: DataFusionError, lake: &Lake) -> anyhow::Error {
-    let message = error.find_root().strip_backtrace();
-    let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    if message.contains("DDL not supported") || message.contains("DML not supported") || message.contains("Statement not supported") {
-        return anyhow!("{message}; a query only reads");
-    }
-    let is_about_tables = message.contains("table '") && message.contains("not found");
-    if !is_about_tables {
-        return anyhow!(message);
-    }
-    match lake.tables().await {
-        Ok(tables) if tables.is_empty() => anyhow!(
-            "{message}; the lake at {} has no tables yet: `tidegate serve` makes them when it starts, is this the right --data or --lake?",
-            lake.location()
-        ),
-        Ok(tables) => anyhow!("{message}; there are {}", tables.join(", ")),
-        Err(_) => anyhow!(message),
     }
 }

@@ -1,5 +1,6 @@
 //! `tidegate serve`: the platform, until it is told to stop.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::settings::{Flag, JournalKind, Role, Settings};
 Examples:
   tidegate serve
   tidegate serve --data /var/lib/tidegate --listen 0.0.0.0:8099
+  tidegate serve --postgres 127.0.0.1:8098          and let psql, Grafana and BI tools read (see `tidegate reader`)
   TIDEGATE_PIPELINE__COMMIT_INTERVAL=5s tidegate serve --config /etc/tidegate.toml")]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
@@ -31,7 +33,10 @@ pub(crate) struct ServeArgs {
     /// Host and port to listen on; port 0 takes a free one [default: 127.0.0.1:8099]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// What this process does: ingest, pipeline [default: all of it]
+    /// Host and port for Postgres clients, which may read; port 0 takes a free one [default: no such port]
+    #[arg(long, value_name = "ADDRESS")]
+    postgres: Option<String>,
+    /// What this process does: ingest, pipeline, console [default: all of it]
     #[arg(long, value_name = "ROLES", value_delimiter = ',')]
     roles: Option<Vec<String>>,
 }
@@ -40,7 +45,9 @@ impl ServeArgs {
     fn flags(&self) -> Vec<Flag> {
         let listen = self.listen.as_deref().map(|listen| Flag { name: "--listen", key: "server.listen", value: Value::from(listen) });
         let roles = self.roles.clone().map(|roles| Flag { name: "--roles", key: "server.roles", value: Value::from(roles) });
-        listen.into_iter().chain(roles).collect()
+        let postgres =
+            self.postgres.as_deref().map(|listen| Flag { name: "--postgres", key: "postgres.listen", value: Value::from(listen) });
+        listen.into_iter().chain(roles).chain(postgres).collect()
     }
 }
 
@@ -109,6 +116,9 @@ fn tell(platform: &Platform, settings: &Settings) -> anyhow::Result<()> {
             "listening beyond this machine, without encryption: anyone who reaches the address reads /metrics and, on the way, write keys; put a proxy with TLS in front"
         );
     }
+    if let Some(address) = platform.postgres_address() {
+        tell_of_postgres(address, settings, &data)?;
+    }
     if settings.has(Role::Ingest) && !platform.key_file().list()?.iter().any(|entry| entry.revoked_at.is_none()) {
         tracing::info!(
             command = format!("tidegate source add web --data {data}"),
@@ -117,6 +127,20 @@ fn tell(platform: &Platform, settings: &Settings) -> anyhow::Result<()> {
     }
     if !settings.has(Role::Pipeline) {
         tracing::info!("without the role pipeline, events stay in the journal until a process with that role reads them");
+    }
+    Ok(())
+}
+
+fn tell_of_postgres(address: SocketAddr, settings: &Settings, data: &str) -> anyhow::Result<()> {
+    tracing::info!(%address, database = "tidegate", "Postgres clients can read");
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "Postgres clients are answered beyond this machine, without encryption: passwords are safe, what is read is not");
+    }
+    if settings.reader_file().list()?.is_empty() {
+        tracing::info!(
+            command = format!("tidegate reader add NAME --data {data}"),
+            "nobody may read yet; add a reader, no restart is needed"
+        );
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ use crate::settings::{JournalKind, Role, Settings};
 /// The journal, opened.
 #[derive(Debug)]
 pub(super) enum Medium {
+    /// Nobody here needs it.
+    Unused,
     /// In local files.
     Embedded(Arc<Embedded>),
     /// In Kafka, to be opened by whoever reads it: without a gate nothing is lost by waiting.
@@ -31,6 +33,9 @@ impl Medium {
     /// What cannot be opened, with what to do.
     pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
         let kafka = &settings.journal.kafka;
+        if !settings.has(Role::Ingest) && !settings.has(Role::Pipeline) {
+            return Ok(Self::Unused);
+        }
         Ok(match settings.journal.kind {
             JournalKind::Embedded => {
                 let journal = Embedded::open(settings.journal_folder(), settings.journal.embedded.clone()).await?;
@@ -51,7 +56,7 @@ impl Medium {
     pub(super) fn sink(&self) -> Option<Arc<dyn Sink>> {
         match self {
             Self::Embedded(journal) => Some(Arc::clone(journal) as Arc<dyn Sink>),
-            Self::Read(_) => None,
+            Self::Unused | Self::Read(_) => None,
             Self::Kafka(kafka) => Some(Arc::clone(kafka) as Arc<dyn Sink>),
             Self::Spooled(spooled) => Some(Arc::clone(spooled) as Arc<dyn Sink>),
         }
@@ -61,17 +66,18 @@ impl Medium {
     pub(super) fn sole_writer(&self) -> Option<Arc<dyn Sink>> {
         match self {
             Self::Embedded(journal) => Some(Arc::clone(journal) as Arc<dyn Sink>),
-            Self::Read(_) | Self::Kafka(_) | Self::Spooled(_) => None,
+            Self::Unused | Self::Read(_) | Self::Kafka(_) | Self::Spooled(_) => None,
         }
     }
 
-    /// What the stages read.
-    pub(super) fn reading(&self) -> Reading {
+    /// What the stages read; `None` where there are to be none.
+    pub(super) fn reading(&self) -> Option<Reading> {
         match self {
-            Self::Embedded(journal) => Reading::Open(Arc::clone(journal) as Arc<dyn Journal>),
-            Self::Kafka(kafka) => Reading::Open(Arc::clone(kafka) as Arc<dyn Journal>),
-            Self::Read(config) => Reading::Kafka(config.clone()),
-            Self::Spooled(spooled) => Reading::BehindSpool(Arc::clone(spooled)),
+            Self::Unused => None,
+            Self::Embedded(journal) => Some(Reading::Open(Arc::clone(journal) as Arc<dyn Journal>)),
+            Self::Kafka(kafka) => Some(Reading::Open(Arc::clone(kafka) as Arc<dyn Journal>)),
+            Self::Read(config) => Some(Reading::Kafka(config.clone())),
+            Self::Spooled(spooled) => Some(Reading::BehindSpool(Arc::clone(spooled))),
         }
     }
 
@@ -92,7 +98,7 @@ impl Medium {
                 }
                 None => true,
             },
-            Self::Kafka(_) | Self::Read(_) => false,
+            Self::Unused | Self::Kafka(_) | Self::Read(_) => false,
         };
         if is_held {
             tracing::warn!("the journal is still in use at the end of the stop");

@@ -14,5 +14,6 @@ pub(super) fn install() -> Result<PrometheusHandle, telemetry::Error> {
     lake::describe_metrics();
     dedup::metrics::describe();
     pipeline::metrics::describe();
+    console::metrics::describe();
     Ok(handle)
 }

@@ -13,6 +13,8 @@ pub(crate) enum Role {
     Ingest,
     /// Brings them from the journal to Gold.
     Pipeline,
+    /// Lets people and tools read.
+    Console,
 }
 
 impl fmt::Display for Role {
@@ -20,6 +22,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Ingest => "ingest",
             Self::Pipeline => "pipeline",
+            Self::Console => "console",
         })
     }
 }
@@ -31,8 +34,8 @@ impl FromStr for Role {
         match name.trim() {
             "ingest" => Ok(Self::Ingest),
             "pipeline" => Ok(Self::Pipeline),
-            "console" => Err("this version has no console; use the roles ingest and pipeline, and `tidegate query` to read".to_owned()),
-            other => Err(format!("there is no role {other:?}; use ingest, pipeline or both, separated by a comma")),
+            "console" => Ok(Self::Console),
+            other => Err(format!("there is no role {other:?}; use some of ingest, pipeline and console, separated by commas")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Properties as columns: functions that take one out of the JSON, and for each event type of the plan a view that has them all.
+//! Properties as columns: functions that take one out of the JSON, and for each event type of the plan the statement of a view that has them all.
 //!
 //! The properties of an event are one column of JSON in Silver, so a new property needs no new column and no rewriting. A view says what each one is to be; a value that is something else is null there.
 
@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, TimeUnit};
-use contract::Plan;
 use contract::plan::Column;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
@@ -16,7 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The schema of the views.
-const SCHEMA: &str = "events";
+pub(crate) const SCHEMA: &str = "events";
 /// The columns of Silver that every view has.
 const COMMON: [&str; 26] = [
     "source",
@@ -48,12 +47,8 @@ const COMMON: [&str; 26] = [
 ];
 const ZONE: &str = "UTC";
 
-/// Makes the functions, and a view for each event type of the plan where there are events.
-///
-/// # Errors
-///
-/// What DataFusion says.
-pub(super) async fn register(session: &SessionContext, plan: &Plan) -> Result<()> {
+/// Makes the functions.
+pub(crate) fn register_functions(session: &SessionContext) {
     for column in [Column::Text, Column::Integer, Column::Number, Column::Boolean, Column::Time, Column::Json] {
         session.register_udf(create_udf(
             function(column),
@@ -63,18 +58,10 @@ pub(super) async fn register(session: &SessionContext, plan: &Plan) -> Result<()
             Arc::new(move |arguments: &[ColumnarValue]| evaluate(column, arguments)),
         ));
     }
-    if !session.table_exist("silver.events")? {
-        return Ok(());
-    }
-    session.sql(&format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}")).await?.collect().await?;
-    for event_type in plan.types() {
-        session.sql(&view(event_type, plan.columns(event_type))).await?.collect().await?;
-    }
-    Ok(())
 }
 
-/// The view of an event type. A property that is called like a column that is there already is called `property_` and its name.
-fn view(event_type: &str, properties: &[(String, Column)]) -> String {
+/// The statement that is the view of an event type. A property that is called like a column that is there already is called `property_` and its name.
+pub(crate) fn view(event_type: &str, properties: &[(String, Column)]) -> String {
     let property = |(name, column): &(String, Column)| {
         let is_taken = COMMON.contains(&name.as_str()) || ["properties", "context"].contains(&name.as_str());
         let shown = if is_taken { format!("property_{name}") } else { name.clone() };
@@ -82,11 +69,7 @@ fn view(event_type: &str, properties: &[(String, Column)]) -> String {
     };
     let columns: Vec<String> = COMMON.iter().map(|name| (*name).to_owned()).chain(properties.iter().map(property)).collect();
     let columns = columns.join(", ");
-    format!(
-        "CREATE VIEW {SCHEMA}.{} AS SELECT {columns}, properties, context FROM silver.events WHERE event_type = {}",
-        identifier(event_type),
-        text(event_type)
-    )
+    format!("SELECT {columns}, properties, context FROM silver.events WHERE event_type = {}", text(event_type))
 }
 
 fn identifier(name: &str) -> String {
@@ -162,8 +145,7 @@ mod tests {
     #[tokio::test]
     async fn values_that_are_something_else_are_null() {
         let session = SessionContext::new();
-        session.sql("CREATE SCHEMA silver").await.unwrap().collect().await.unwrap();
-        register(&session, &Plan::built_in()).await.unwrap();
+        register_functions(&session);
         let object = r#"{"t": "x", "n": 2.5, "w": 3.0, "i": 7, "b": true, "at": "2026-11-23T10:00:00Z", "o": {"a": 1}, "z": null}"#;
         for (call, expected) in [
             ("json_text({}, 't')", "x"),
@@ -190,7 +172,7 @@ mod tests {
     #[test]
     fn names_are_quoted_and_do_not_collide() {
         let sql = view("it's \"x\"", &[("user_id".to_owned(), Column::Text), ("price".to_owned(), Column::Number)]);
-        assert!(sql.starts_with("CREATE VIEW events.\"it's \"\"x\"\"\" AS SELECT source, "), "{sql}");
+        assert!(sql.starts_with("SELECT source, "), "{sql}");
         assert!(
             sql.contains("json_text(properties, 'user_id') AS \"property_user_id\", json_number(properties, 'price') AS \"price\""),
             "{sql}"
