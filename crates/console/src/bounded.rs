@@ -13,9 +13,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{Error, ErrorKind, metrics};
 
-/// Rows that are always ready would never ask for the time: every so many it is asked for.
-const ROWS_BETWEEN_LOOKS: u32 = 256;
-
 type Waiting = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
 /// The time that a statement has.
@@ -86,7 +83,6 @@ pub(crate) struct Bounded<S> {
     limit: Limit,
     turn: Turn,
     timer: Pin<Box<Sleep>>,
-    since_look: u32,
     is_over: bool,
 }
 
@@ -94,7 +90,14 @@ impl<S> Bounded<S> {
     pub(crate) fn new(rows: S, limit: Limit, turns: Arc<Semaphore>) -> Self {
         let deadline = limit.deadline;
         let place = Place::Waiting(Box::pin(async move { turns.acquire_owned().await.ok() }));
-        Self { rows, limit, turn: Turn { deadline, place }, timer: Box::pin(sleep_until(deadline)), since_look: 0, is_over: false }
+        Self { rows, limit, turn: Turn { deadline, place }, timer: Box::pin(sleep_until(deadline)), is_over: false }
+    }
+
+    /// The time is up.
+    fn expire(&mut self) -> Error {
+        let error = self.limit.too_slow.clone();
+        self.end(error.label());
+        error
     }
 
     fn end(&mut self, outcome: &'static str) {
@@ -126,18 +129,13 @@ where
         if this.is_over {
             return Poll::Ready(None);
         }
-        let is_late = |this: &mut Self| {
-            this.since_look = 0;
-            Instant::now() >= this.limit.deadline
-        };
-        this.since_look += 1;
-        let next = if this.since_look >= ROWS_BETWEEN_LOOKS && is_late(this) {
-            Poll::Pending
-        } else {
-            match this.turn.poll_place(cx) {
-                Poll::Ready(()) => Pin::new(&mut this.rows).poll_next(cx),
-                Poll::Pending => Poll::Pending,
-            }
+        // Asked each time: rows that are always ready would never come to wait for the timer.
+        if Instant::now() >= this.limit.deadline {
+            return Poll::Ready(Some(Err(E::from(this.expire()))));
+        }
+        let next = match this.turn.poll_place(cx) {
+            Poll::Ready(()) => Pin::new(&mut this.rows).poll_next(cx),
+            Poll::Pending => Poll::Pending,
         };
         match next {
             Poll::Ready(Some(Ok(row))) => Poll::Ready(Some(Ok(row))),
@@ -151,9 +149,7 @@ where
             }
             Poll::Pending => {
                 std::task::ready!(this.timer.as_mut().poll(cx));
-                let error = this.limit.too_slow.clone();
-                this.end(error.label());
-                Poll::Ready(Some(Err(E::from(error))))
+                Poll::Ready(Some(Err(E::from(this.expire()))))
             }
         }
     }
@@ -192,7 +188,7 @@ mod tests {
         let late = limit(Duration::ZERO);
         let ready = stream::iter((0..).map(Ok::<u32, Error>));
         let (rows, error) = kinds(Bounded::new(ready, late, turns()).collect().await);
-        assert!(rows <= ROWS_BETWEEN_LOOKS as usize && error == Some(ErrorKind::Timeout), "{rows} {error:?}");
+        assert_eq!((rows, error), (1, Some(ErrorKind::Timeout)));
     }
 
     #[tokio::test]

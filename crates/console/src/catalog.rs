@@ -1,9 +1,11 @@
 //! The tables of the lake, each as it is when a statement asks for it.
 //!
-//! DataFusion asks for a table by name while it plans, and for the names there are without waiting: those are listed anew before each statement.
+//! DataFusion asks for a table by name while it plans: it is opened then. For the names there are it asks without waiting; they are listed beforehand, and not before each statement, for
+//! on S3 that is a request for each table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use contract::Plan;
@@ -23,6 +25,8 @@ pub(crate) const DEFAULT_SCHEMA: &str = "public";
 /// The schemas there always are, also before their first table.
 const SCHEMAS: [&str; 4] = ["bronze", "silver", "gold", DEFAULT_SCHEMA];
 const SILVER: &str = "silver.events";
+/// How long a listing is good enough.
+const LISTED_FOR: Duration = Duration::from_secs(5);
 
 type Names = BTreeMap<String, BTreeSet<String>>;
 
@@ -38,13 +42,20 @@ pub(crate) struct Catalog {
 struct Tables {
     lake: Lake,
     plan: Arc<Plan>,
-    /// By schema; as of the last listing.
-    names: RwLock<Names>,
+    /// As of the last listing.
+    listed: RwLock<Listed>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    /// By schema.
+    names: Names,
+    at: Option<Instant>,
 }
 
 impl Catalog {
     pub(crate) fn new(lake: Lake, plan: Arc<Plan>) -> Self {
-        let tables = Tables { lake, plan, names: RwLock::new(by_schema(Vec::new())) };
+        let tables = Tables { lake, plan, listed: RwLock::new(Listed { names: by_schema(Vec::new()), at: None }) };
         Self { tables: Arc::new(tables), added: RwLock::default() }
     }
 
@@ -53,15 +64,25 @@ impl Catalog {
     /// # Errors
     ///
     /// When the store fails.
-    pub(crate) async fn refresh(&self) -> Result<(), Error> {
+    pub(crate) async fn list(&self) -> Result<(), Error> {
         let names = by_schema(self.tables.lake.tables().await?);
-        *self.tables.names.write().unwrap_or_else(PoisonError::into_inner) = names;
+        *self.tables.listed.write().unwrap_or_else(PoisonError::into_inner) = Listed { names, at: Some(Instant::now()) };
         Ok(())
+    }
+
+    /// Lists them anew where that was some time ago.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub(crate) async fn refresh(&self) -> Result<(), Error> {
+        let at = self.tables.listed.read().unwrap_or_else(PoisonError::into_inner).at;
+        if at.is_some_and(|at| at.elapsed() < LISTED_FOR) { Ok(()) } else { self.list().await }
     }
 
     /// The names of all tables as statements write them, as of the last listing; without the views.
     pub(crate) fn tables(&self) -> Vec<String> {
-        let names = self.tables.names.read().unwrap_or_else(PoisonError::into_inner);
+        let names = self.tables.names();
         let written = |(schema, tables): (&String, &BTreeSet<String>)| {
             let prefix = if schema == DEFAULT_SCHEMA { String::new() } else { format!("{schema}.") };
             tables.iter().map(|table| format!("{prefix}{table}")).collect::<Vec<_>>()
@@ -73,13 +94,14 @@ impl Catalog {
 
     /// The names of the views.
     pub(crate) fn views(&self) -> Vec<String> {
-        self.tables.event_types().iter().map(|event_type| format!("{}.{event_type}", events::SCHEMA)).collect()
+        let types = self.tables.plan.types().filter(|_| self.tables.is_listed(SILVER));
+        types.map(|event_type| format!("{}.{event_type}", events::SCHEMA)).collect()
     }
 }
 
 impl CatalogProvider for Catalog {
     fn schema_names(&self) -> Vec<String> {
-        let mut schemas: Vec<String> = self.tables.names.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let mut schemas: Vec<String> = self.tables.names().into_keys().collect();
         schemas.push(events::SCHEMA.to_owned());
         schemas.extend(self.added.read().unwrap_or_else(PoisonError::into_inner).keys().cloned());
         schemas
@@ -92,8 +114,8 @@ impl CatalogProvider for Catalog {
         if name == events::SCHEMA {
             return Some(Arc::new(Views { tables: Arc::clone(&self.tables) }));
         }
-        let is_there = self.tables.names.read().unwrap_or_else(PoisonError::into_inner).contains_key(name);
-        is_there.then(|| Arc::new(Schema { name: name.to_owned(), tables: Arc::clone(&self.tables) }) as Arc<dyn SchemaProvider>)
+        // Whether there is one is seen when one of its tables is asked for.
+        Some(Arc::new(Schema { name: name.to_owned(), tables: Arc::clone(&self.tables) }))
     }
 
     fn register_schema(&self, name: &str, schema: Arc<dyn SchemaProvider>) -> Result<Option<Arc<dyn SchemaProvider>>> {
@@ -102,16 +124,25 @@ impl CatalogProvider for Catalog {
 }
 
 impl Tables {
+    fn names(&self) -> Names {
+        self.listed.read().unwrap_or_else(PoisonError::into_inner).names.clone()
+    }
+
     fn has(&self, schema: &str, table: &str) -> bool {
-        self.names.read().unwrap_or_else(PoisonError::into_inner).get(schema).is_some_and(|tables| tables.contains(table))
+        self.listed.read().unwrap_or_else(PoisonError::into_inner).names.get(schema).is_some_and(|tables| tables.contains(table))
     }
 
+    /// The table of that name; none where the name is not one that a table can have.
     async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(self.lake.provider(name).await.map_err(Error::from)?)
+        match self.lake.provider(name).await {
+            Err(error) if error.kind() == lake::ErrorKind::Fatal && !self.is_listed(name) => Ok(None),
+            opened => Ok(opened.map_err(Error::from)?),
+        }
     }
 
-    fn event_types(&self) -> Vec<&str> {
-        if self.has("silver", "events") { self.plan.types().collect() } else { Vec::new() }
+    fn is_listed(&self, name: &str) -> bool {
+        let (schema, table) = name.split_once('.').unwrap_or((DEFAULT_SCHEMA, name));
+        self.has(schema, table)
     }
 }
 
@@ -125,14 +156,10 @@ struct Schema {
 #[async_trait]
 impl SchemaProvider for Schema {
     fn table_names(&self) -> Vec<String> {
-        let names = self.tables.names.read().unwrap_or_else(PoisonError::into_inner);
-        names.get(&self.name).into_iter().flatten().cloned().collect()
+        self.tables.names().remove(&self.name).into_iter().flatten().collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        if !self.table_exist(name) {
-            return Ok(None);
-        }
         self.tables.open(&if self.name == DEFAULT_SCHEMA { name.to_owned() } else { format!("{}.{name}", self.name) }).await
     }
 
@@ -150,7 +177,7 @@ struct Views {
 #[async_trait]
 impl SchemaProvider for Views {
     fn table_names(&self) -> Vec<String> {
-        self.tables.event_types().into_iter().map(str::to_owned).collect()
+        if self.tables.is_listed(SILVER) { self.tables.plan.types().map(str::to_owned).collect() } else { Vec::new() }
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
@@ -171,7 +198,7 @@ impl SchemaProvider for Views {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.tables.event_types().contains(&name)
+        self.tables.plan.types().any(|event_type| event_type == name)
     }
 }
 

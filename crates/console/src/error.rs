@@ -120,7 +120,9 @@ impl Error {
         }
         let root = error.find_root();
         let message = without_prefix(one_line(&root.strip_backtrace()));
+        let is_spilled_over = message.contains("spilling") && message.contains("exceeded the allowable limit");
         match root {
+            _ if is_spilled_over => Self::memory(message),
             DataFusionError::SQL(error, _) => Self::new(ErrorKind::Syntax, syntax(error)),
             DataFusionError::SchemaError(schema, _) => {
                 let kind = match schema.as_ref() {
@@ -134,15 +136,18 @@ impl Error {
                 Self::new(ErrorKind::Invalid, message)
             }
             DataFusionError::ArrowError(..) => Self::new(ErrorKind::Invalid, message),
-            DataFusionError::ResourcesExhausted(_) => Self::new(ErrorKind::Memory, message).with_hint(
-                "ask for fewer rows or columns, for fewer days, or give lake.query_memory_bytes_max and lake.query_spill_bytes_max more",
-            ),
+            DataFusionError::ResourcesExhausted(_) => Self::memory(message),
             DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) => {
                 Self::new(ErrorKind::Store, message)
             }
             DataFusionError::External(_) => Self::new(ErrorKind::Store, message),
             _ => Self::new(ErrorKind::Fault, message).with_hint("please report it with the statement"),
         }
+    }
+
+    fn memory(message: String) -> Self {
+        let hint = "ask for fewer rows or columns, for fewer days, or give lake.query_memory_bytes_max and lake.query_spill_bytes_max more";
+        Self::new(ErrorKind::Memory, message).with_hint(hint)
     }
 
     /// DataFusion has but one kind of error for most of what planning finds.
@@ -202,7 +207,14 @@ pub(crate) fn syntax(error: &ParserError) -> String {
 
 /// DataFusion begins with the stage that found it, which helps nobody.
 fn without_prefix(message: String) -> String {
-    let prefixes = ["Error during planning: ", "Schema error: ", "Execution error: ", "Arrow error: ", "This feature is not implemented: "];
+    let prefixes = [
+        "Error during planning: ",
+        "Schema error: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "This feature is not implemented: ",
+        "Io error: ",
+    ];
     prefixes.iter().find_map(|prefix| message.strip_prefix(prefix)).map(str::to_owned).unwrap_or(message)
 }
 

@@ -85,7 +85,7 @@ impl Reader {
     ///
     /// When the store does not answer.
     pub async fn tables(&self) -> Result<Vec<String>, Error> {
-        self.shared.catalog.refresh().await?;
+        self.shared.catalog.list().await?;
         Ok(self.shared.catalog.tables().into_iter().chain(self.shared.catalog.views()).collect())
     }
 

@@ -102,7 +102,7 @@ fn judge_body(body: &SetExpr) -> Result<(), Error> {
 
 /// Settings of the session are the client's own, but for the engine's: they have the bounds.
 fn judge_set(set: &Set) -> Result<(), Error> {
-    let is_engines = |name: String| name.to_lowercase().trim_matches('"').starts_with("datafusion.");
+    let is_engines = |name: String| name.to_lowercase().replace('"', "").starts_with("datafusion.");
     let named: Vec<String> = match set {
         Set::SingleAssignment { variable, .. } => vec![variable.to_string()],
         Set::ParenthesizedAssignments { variables, .. } => variables.iter().map(ToString::to_string).collect(),

@@ -25,7 +25,8 @@ pub(super) fn split(input: &str) -> (Vec<&str>, &str) {
 pub(super) fn is_complete(input: &str) -> bool {
     let trimmed = input.trim();
     let is_word = matches!(trimmed.to_lowercase().as_str(), "" | "quit" | "exit");
-    is_word || trimmed.starts_with('\\') || is_only_comments(split(input).1) && input.contains(';')
+    let (statements, rest) = split(input);
+    is_word || trimmed.starts_with('\\') || !statements.is_empty() && is_only_comments(rest)
 }
 
 fn is_only_comments(rest: &str) -> bool {
