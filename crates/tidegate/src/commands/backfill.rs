@@ -67,7 +67,7 @@ pub(crate) struct BackfillArgs {
     /// Judge the rows here, with the plan of these settings, and send nothing
     #[arg(long)]
     dry_run: bool,
-    /// Write the refused rows to a file, with the reason, one JSON object a line
+    /// Add the refused rows to a file, with the reason, one JSON object a line
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
     /// Send rows again that an earlier run has brought
@@ -123,7 +123,7 @@ pub(crate) async fn run(args: BackfillArgs) -> anyhow::Result<bool> {
         bytes: progress.bar(),
         tracker: tracker.clone(),
     };
-    let rejects = args.rejects.as_deref().map(|path| Rejects::create(path).with_context(|| format!("cannot write {}", path.display())));
+    let rejects = args.rejects.as_deref().map(|path| Rejects::open(path).with_context(|| format!("cannot write {}", path.display())));
     let account = Account::with_rejects(rejects.transpose()?);
     let recipient = if args.dry_run {
         let source = SourceName::try_from(FOLDER.to_owned()).map_err(|error| anyhow!(error.to_string()))?;

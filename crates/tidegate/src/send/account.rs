@@ -159,13 +159,13 @@ pub(crate) struct Rejects {
 }
 
 impl Rejects {
-    /// Begins the file anew.
+    /// Adds to the file: what an earlier run refused is not sent again, and would not be told again.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::new(File::create(path)?) })
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: BufWriter::new(File::options().append(true).create(true).open(path)?) })
     }
 
     fn write(&mut self, code: &str, problem: &Problem) -> io::Result<()> {

@@ -104,7 +104,7 @@ async fn each_row_is_once_in_silver_on_its_day_whatever_happens_meanwhile() {
 
     let live = Traffic::start(vec![place.url()], Load { batch: 50, rate: 2_000, events: 16_000 });
     let mut killed = 0;
-    for after in [120, 200, 300] {
+    for after in [15, 40, 80, 160] {
         let mut command = place.command();
         command.args(["backfill", "history", "--mapping", "orders.yaml", "--url", &place.url(), "--key", KEY, "--data"]).arg(place.data());
         let mut running = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -95,7 +95,7 @@ async fn events_of_a_broken_plan_are_once_in_silver_after_its_mending() {
     // Mended, without a server: killed in between, it goes on.
     std::fs::write(place.data().join(PLAN_FILE), MENDED).unwrap();
     let mut killed = 0;
-    for after in [150, 250, 350, 450] {
+    for after in [15, 40, 80, 160] {
         let mut command = place.command();
         command.arg("recover").arg("--data").arg(place.data()).env("TIDEGATE_PLAN__FILE", PLAN_FILE);
         let mut running = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
