@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use crate::commit::Draft;
+use crate::commit::{Draft, now_millis};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::local::Durable;
@@ -96,6 +96,11 @@ impl Lake {
     /// The settings it was opened with.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The time by which the age of rows, versions and files is told, in microseconds since 1970-01-01T00:00:00Z.
+    pub fn now(&self) -> i64 {
+        now_millis().saturating_mul(1_000)
     }
 
     /// Opens a table to write to it; makes it if there is none. Columns that it lacks are added if they take nulls.

@@ -10,6 +10,7 @@ mod compact;
 mod conflict;
 mod environment;
 mod error;
+mod expire;
 mod lake;
 mod local;
 mod log;

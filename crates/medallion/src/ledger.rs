@@ -3,8 +3,11 @@
 //! Beside each count stands the [`Digest`] of the identities counted, because one loss and one duplicate cancel in a count. Counts are kept by source, by
 //! the hour in which the gate received the event, and by measure, and travel in the commit of the rows they count. For each source and hour:
 //!
-//! - [`ACCEPTED`] (what Bronze has) = [`SILVER`] + [`DUPLICATE`] + [`DEAD_LETTER`] + [`ERASED`], in numbers and in digests;
+//! - [`ACCEPTED`] (what Bronze has, or had) = [`SILVER`] + [`DUPLICATE`] + [`DEAD_LETTER`] + [`ERASED`] + [`UNTOLD`], in numbers and in digests;
 //! - what the gate wrote = [`ACCEPTED`] + [`REFUSED`], and [`UNREADABLE`] is what nobody can tell.
+//!
+//! What retention takes out of a table is counted too ([`BRONZE_EXPIRED`] and its like), with the places in the journal ([`places`]): the rows that are there and those that
+//! were taken out are together what the commits say.
 //!
 //! The other measures say more about rows that are counted above already.
 
@@ -22,6 +25,8 @@ use crate::columns::{Columns, UTC, conform};
 use crate::digest::Digest;
 use crate::{Error, schema};
 
+pub mod places;
+
 /// Events that Bronze has.
 pub const ACCEPTED: &str = "accepted";
 /// Events that the gate did not take.
@@ -36,6 +41,16 @@ pub const DUPLICATE: &str = "duplicate";
 pub const DEAD_LETTER: &str = "dead_letter";
 /// Rows of Bronze without content: a person asked for it.
 pub const ERASED: &str = "erased";
+/// Rows of Bronze that retention had taken out when Silver was made anew from what was left: what had become of them is told no more.
+pub const UNTOLD: &str = "untold";
+/// Rows that retention took out of Bronze.
+pub const BRONZE_EXPIRED: &str = "bronze_expired";
+/// Rows that retention took out of Silver.
+pub const SILVER_EXPIRED: &str = "silver_expired";
+/// Dead letters that retention took out and that had been rows of Bronze.
+pub const DEAD_LETTER_EXPIRED: &str = "dead_letter_expired";
+/// Dead letters that retention took out and that never were rows of Bronze.
+pub const REFUSED_EXPIRED: &str = "refused_expired";
 /// Of the dead letters: those whose id another event has.
 pub const CONFLICT: &str = "conflict";
 /// Of Silver: received later than allowed.
@@ -89,7 +104,8 @@ impl Counts {
         }
         if let Some(tallies) = self.by_source.get_mut(source) {
             let tally = tallies.entry((hour, measure.into())).or_default();
-            tally.count += count;
+            // Sums of places are modulo 2^64.
+            tally.count = tally.count.wrapping_add(count);
             tally.digest.merge(digest);
         }
     }
@@ -112,7 +128,7 @@ impl Counts {
         for line in other.iter() {
             let mut digest = Digest::default();
             digest.subtract(&line.tally.digest);
-            self.add(line.source, line.hour, line.measure.to_owned(), -line.tally.count, &digest);
+            self.add(line.source, line.hour, line.measure.to_owned(), line.tally.count.wrapping_neg(), &digest);
         }
         for tallies in self.by_source.values_mut() {
             tallies.retain(|_, tally| *tally != Tally::default());
@@ -123,9 +139,25 @@ impl Counts {
     /// Only these measures.
     #[must_use]
     pub fn only(&self, measures: &[&str]) -> Self {
+        self.only_where(|measure| measures.contains(&measure))
+    }
+
+    /// Only the measures for which this holds.
+    #[must_use]
+    pub fn only_where(&self, holds: impl Fn(&str) -> bool) -> Self {
         let mut counts = Self::default();
-        for line in self.iter().filter(|line| measures.contains(&line.measure)) {
+        for line in self.iter().filter(|line| holds(line.measure)) {
             counts.add(line.source, line.hour, line.measure.to_owned(), line.tally.count, &line.tally.digest);
+        }
+        counts
+    }
+
+    /// All of it, counted as this measure.
+    #[must_use]
+    pub fn counted_as(&self, measure: &'static str) -> Self {
+        let mut counts = Self::default();
+        for line in self.iter() {
+            counts.add(line.source, line.hour, measure, line.tally.count, &line.tally.digest);
         }
         counts
     }

@@ -8,10 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::Timestamp;
 use lake::{Lake, Table};
-use medallion::ledger::{ACCEPTED, Counts, DEAD_LETTER, DUPLICATE, ERASED, EXPOSURE, LATE, REFUSED, SILVER, Tally, UNREADABLE};
+use medallion::ledger::{
+    ACCEPTED, BRONZE_EXPIRED, Counts, DEAD_LETTER, DEAD_LETTER_EXPIRED, DUPLICATE, ERASED, EXPOSURE, LATE, REFUSED, REFUSED_EXPIRED,
+    SILVER, SILVER_EXPIRED, Tally, UNREADABLE, UNTOLD, places,
+};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::retention::kept_from;
 use crate::tables;
 
 mod deep;
@@ -27,6 +31,8 @@ use frontier::Frontier;
 pub(crate) use rows::is_before_silver;
 use said::Said;
 
+/// What retention took out.
+const EXPIRED: [&str; 4] = [BRONZE_EXPIRED, SILVER_EXPIRED, REFUSED_EXPIRED, DEAD_LETTER_EXPIRED];
 /// Findings that are told at most; there may be one for each source and hour.
 const FINDINGS_MAX: usize = 100;
 
@@ -72,6 +78,15 @@ pub struct Line {
     pub erased: u64,
     /// Rows of Bronze that Silver has not come to.
     pub pending: u64,
+    /// Rows of Bronze that retention took out; what became of them is still counted, unless Silver was made anew since.
+    #[serde(skip_serializing_if = "is_none")]
+    pub bronze_expired: u64,
+    /// Rows that retention took out of Silver.
+    #[serde(skip_serializing_if = "is_none")]
+    pub silver_expired: u64,
+    /// Dead letters that retention took out.
+    #[serde(skip_serializing_if = "is_none")]
+    pub dead_letters_expired: u64,
     /// Of Silver's rows, those that were late.
     pub late: u64,
 }
@@ -123,8 +138,13 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     there.merge(&rows::count(&mut silver, None, SILVER).await?);
     there.merge(&rows::count(&mut dead_letters, rows::REFUSED, REFUSED).await?);
     there.merge(&rows::count(&mut dead_letters, rows::OF_BRONZE, DEAD_LETTER).await?);
-    there.merge(&rows::count(&mut exposures, None, EXPOSURE).await?);
-    let exposures_in_events = rows::count(&mut silver, rows::EXPOSURES, EXPOSURE).await?;
+    // Retention takes days out of the two one after the other.
+    let kept_from = kept_from(&mut silver).await?.max(kept_from(&mut exposures).await?);
+    there.merge(&rows::count_from(&mut exposures, kept_from, None, EXPOSURE).await?);
+    let exposures_in_events = rows::count_from(&mut silver, kept_from, rows::EXPOSURES, EXPOSURE).await?;
+    // What was taken out had been there.
+    let expired = said.all.only_where(|measure| EXPIRED.contains(&measure) || places::is_place(measure));
+    there.merge(&expired);
     // A step that was interrupted leaves its dead letters and exposures before Silver says that it is done; the next start repeats it.
     let mut expected = said.all.clone();
     expected.merge(&rows::undecided(&dead_letters, &frontier, DEAD_LETTER).await?);
@@ -134,15 +154,21 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     let mut check = |what: &str, expected: &Counts, expected_as: &[&str], found: &Counts, found_as: &[&str]| {
         compare(&mut findings, what, &by_hour(expected, expected_as), &by_hour(found, found_as));
     };
-    check("rows of Bronze, against what its commits say", &expected, &[ACCEPTED], &there, &[ACCEPTED]);
-    check("rows of Silver, against what its commits say", &expected, &[SILVER], &there, &[SILVER]);
-    check("dead letters of the gate, against what their commits say", &expected, &[REFUSED, UNREADABLE], &there, &[REFUSED]);
-    check("dead letters of Silver, against what its commits say", &expected, &[DEAD_LETTER], &there, &[DEAD_LETTER]);
+    check("rows of Bronze, against what its commits say", &expected, &[ACCEPTED], &there, &[ACCEPTED, BRONZE_EXPIRED]);
+    check("rows of Silver, against what its commits say", &expected, &[SILVER], &there, &[SILVER, SILVER_EXPIRED]);
+    check(
+        "dead letters of the gate, against what their commits say",
+        &expected,
+        &[REFUSED, UNREADABLE],
+        &there,
+        &[REFUSED, REFUSED_EXPIRED],
+    );
+    check("dead letters of Silver, against what its commits say", &expected, &[DEAD_LETTER], &there, &[DEAD_LETTER, DEAD_LETTER_EXPIRED]);
     check("exposures, against those among Silver's events", &expected_exposures, &[EXPOSURE], &there, &[EXPOSURE]);
-    let became = [SILVER, DUPLICATE, DEAD_LETTER, ERASED];
+    let became = [SILVER, DUPLICATE, DEAD_LETTER, ERASED, UNTOLD];
     check("Bronze = Silver + duplicates + dead letters + erased", &said.decided, &[ACCEPTED], &said.all, &became);
     names::name(lake, &mut findings).await?;
-    positions::check(&mut bronze, &mut dead_letters, &mut silver, &mut findings).await?;
+    positions::check(&mut bronze, &mut dead_letters, &mut silver, &expired, &mut findings).await?;
     names::doubled(lake, &mut findings).await?;
     findings.truncate(FINDINGS_MAX);
 
@@ -207,6 +233,9 @@ fn lines(said: &Said, there: &Counts) -> BTreeMap<String, Line> {
     put(&said.all, &[ERASED], |line| &mut line.erased);
     put(&said.all, &[LATE], |line| &mut line.late);
     put(&said.decided, &[ACCEPTED], |line| &mut line.pending);
+    put(&said.all, &[BRONZE_EXPIRED], |line| &mut line.bronze_expired);
+    put(&said.all, &[SILVER_EXPIRED], |line| &mut line.silver_expired);
+    put(&said.all, &[REFUSED_EXPIRED, DEAD_LETTER_EXPIRED], |line| &mut line.dead_letters_expired);
     for line in lines.values_mut() {
         line.received = line.accepted + line.refused;
         line.pending = line.accepted.saturating_sub(line.pending);
@@ -236,6 +265,9 @@ impl Line {
         self.dead_letters += other.dead_letters;
         self.erased += other.erased;
         self.pending += other.pending;
+        self.bronze_expired += other.bronze_expired;
+        self.silver_expired += other.silver_expired;
+        self.dead_letters_expired += other.dead_letters_expired;
         self.late += other.late;
     }
 }

@@ -8,6 +8,7 @@ use medallion::silver::Rules;
 use serde::{Deserialize, Serialize};
 
 use crate::gold::Models;
+use crate::retention::Retention;
 
 /// The settings of the workers, each with a default that is safe for a laptop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +42,11 @@ pub struct Config {
     /// How often small files are joined, where there are enough of them.
     #[serde(with = "humantime_serde")]
     pub compaction_interval: Duration,
-    /// How often expired versions and files are deleted.
+    /// How often rows are taken out that are no longer to be kept, and expired versions and files are deleted.
     #[serde(with = "humantime_serde")]
     pub cleaning_interval: Duration,
+    /// How long rows are kept.
+    pub retention: Retention,
     /// The longest pause between two attempts at a step that failed; pauses begin at a tenth of a second and double.
     #[serde(with = "humantime_serde")]
     pub retry_pause_max: Duration,
@@ -68,6 +71,7 @@ impl Default for Config {
             ledger_interval: Duration::from_secs(10),
             compaction_interval: Duration::from_secs(60),
             cleaning_interval: Duration::from_secs(60 * 60),
+            retention: Retention::default(),
             retry_pause_max: Duration::from_secs(30),
             compaction: lake::Compaction::default(),
             index: dedup::Limits::default(),
@@ -102,6 +106,7 @@ impl Config {
         if let Some((name, _, max)) = intervals.iter().find(|(_, value, max)| value > max) {
             return Err(crate::Error::Setting(format!("pipeline.{name} must be at most {} s", max.as_secs())));
         }
+        self.retention.check()?;
         self.index.check()?;
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::audit::frontier::Frontier;
 use crate::config::Config;
 use crate::error::Error;
 use crate::replay::{self, Days};
+use crate::retention::kept_from;
 use crate::tables::{self, Names};
 
 mod expected;
@@ -122,7 +123,9 @@ pub async fn diff(lake: &Lake, left: &str, right: &str, config: &Config) -> Resu
         days: Vec::new(),
         differences: Vec::new(),
     };
-    let (left_files, right_files) = (left.by_day(days).await?, right.by_day(days).await?);
+    // A rebuild has what Bronze has, also of days that Silver keeps no longer.
+    let from = kept_from(&mut left.table).await?.max(kept_from(&mut right.table).await?);
+    let (left_files, right_files) = (left.by_day(days, from).await?, right.by_day(days, from).await?);
     let mut expected = Expected::new(lake.clone(), config.rules());
     let none = Vec::new();
     for day in left_files.keys().chain(right_files.keys()).cloned().collect::<BTreeSet<_>>() {
@@ -175,13 +178,14 @@ impl Build {
         Ok(Self { name: name.to_owned(), table, reached, days })
     }
 
-    /// Its files, by event date, of the days that both are to have.
-    async fn by_day(&mut self, days: [Days; 2]) -> Result<BTreeMap<String, Vec<Added>>, Error> {
+    /// Its files, by event date, of the days that both are to have, and keep.
+    async fn by_day(&mut self, days: [Days; 2], from: Option<i64>) -> Result<BTreeMap<String, Vec<Added>>, Error> {
         let mut by_day = BTreeMap::<String, Vec<Added>>::new();
         for file in self.table.files().await? {
             let day = file.partition_values.get("event_date").cloned().flatten().unwrap_or_default();
             let number = day.parse::<chrono::NaiveDate>().map(|date| date.to_epoch_days());
-            if number.is_ok_and(|number| days.iter().all(|days| days.has(number))) {
+            let is_kept = |number: i32| from.is_none_or(|from| i64::from(number) >= from);
+            if number.is_ok_and(|number| is_kept(number) && days.iter().all(|days| days.has(number))) {
                 by_day.entry(day).or_default().push(file);
             }
         }

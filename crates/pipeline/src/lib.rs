@@ -18,6 +18,7 @@ pub mod metrics;
 mod reached;
 pub mod recovery;
 pub mod replay;
+pub mod retention;
 mod run;
 mod silver;
 mod stage;

@@ -1,5 +1,6 @@
-//! Keeps the tables small: joins small files, deletes versions and files that nobody needs.
+//! Keeps the tables small: joins small files, takes out what is no longer to be kept, deletes versions and files that nobody needs.
 
+use contract::Timestamp;
 use lake::{Lake, Table};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -9,7 +10,7 @@ use crate::error::Error;
 use crate::gold::Models;
 use crate::ledger::COUNTED;
 use crate::work::{BUCKETS, Work};
-use crate::{replay, tables};
+use crate::{replay, retention, tables};
 
 /// Does the upkeep until it is stopped. What fails is tried again when it is due again: nothing depends on it soon.
 pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
@@ -28,6 +29,15 @@ pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch:
         };
         if !work.leads() {
             continue;
+        }
+        if clean {
+            let expired = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                expired = retention::expire(&lake, &config, Timestamp(lake.now()), false) => expired,
+            };
+            if let Err(error) = expired {
+                tracing::warn!(%error, "rows that are no longer to be kept stay until it is looked for them again");
+            }
         }
         for name in tables_of(&models) {
             // A compaction given up half-way leaves files that belong to nothing; cleaning deletes them in time.

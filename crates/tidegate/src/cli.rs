@@ -10,6 +10,7 @@ use crate::commands::config::ConfigArgs;
 use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::diff::DiffArgs;
 use crate::commands::erase::EraseArgs;
+use crate::commands::expire::ExpireArgs;
 use crate::commands::gold::GoldArgs;
 use crate::commands::journal::JournalArgs;
 use crate::commands::plan::PlanArgs;
@@ -73,6 +74,7 @@ pub(crate) enum Command {
     Gold(GoldArgs),
     Compact(CompactArgs),
     Restore(RestoreArgs),
+    Expire(ExpireArgs),
     Erase(EraseArgs),
     Plan(PlanArgs),
     Config(ConfigArgs),
@@ -146,6 +148,7 @@ mod tests {
         check("tidegate erase --user a --user b --anonymous c --only-named --dry-run --format json --data d", true);
         check("tidegate erase --anonymous c --yes --report r.json --timeout 30s", true);
         check("tidegate erase", false);
+        check("tidegate expire --dry-run --format json --data d", true);
         check("tidegate config --format json", true);
         check("tidegate querry x", false);
     }

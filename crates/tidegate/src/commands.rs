@@ -17,6 +17,7 @@ pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod diff;
 pub(crate) mod erase;
+pub(crate) mod expire;
 pub(crate) mod gold;
 pub(crate) mod journal;
 pub(crate) mod plan;
@@ -29,6 +30,7 @@ pub(crate) mod restore;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod source;
+mod spinner;
 pub(crate) mod sql;
 pub(crate) mod trace;
 

@@ -69,6 +69,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Gold(args) => Box::pin(commands::gold::run(args)).await,
         Command::Compact(args) => Box::pin(commands::compact::run(args)).await,
         Command::Restore(args) => Box::pin(commands::restore::run(args)).await,
+        Command::Expire(args) => Box::pin(commands::expire::run(args)).await,
         Command::Erase(args) => Box::pin(commands::erase::run(args)).await,
         Command::Plan(args) => commands::plan::run(args),
         Command::Config(args) => commands::config::run(&args),

@@ -52,6 +52,12 @@ pub(crate) fn stdout(format: Format, columns: Vec<String>) -> io::Result<Rows<Bu
     Rows::new(BufWriter::new(io::stdout().lock()), format, columns, width)
 }
 
+/// Names of columns: as they are for people, and for programs as one word.
+pub(crate) fn heads<const N: usize>(format: Format, names: [&str; N]) -> Vec<String> {
+    let word = |name: &str| name.replace(", ", "_").replace(' ', "_");
+    names.iter().map(|name| if format == Format::Table { (*name).to_owned() } else { word(name) }).collect()
+}
+
 /// Writes text to standard output as it is.
 pub(crate) fn text(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

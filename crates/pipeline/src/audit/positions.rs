@@ -6,6 +6,8 @@ use arrow::array::AsArray as _;
 use arrow::datatypes::{Int32Type, Int64Type};
 use futures::StreamExt as _;
 use lake::Table;
+use medallion::ledger::Counts;
+use medallion::ledger::places::{Partition, Sums};
 
 use super::{Finding, rows};
 use crate::bronze::newest_journal;
@@ -15,38 +17,18 @@ use crate::tables;
 /// Ranges, and events of each table, that one finding names.
 const RANGES_MAX: usize = 20;
 
-/// The offsets of a partition, summed up so that no two sets of the same size are likely to look the same: their number, their sum and the sum of their squares.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Sums(u64, u64, u64);
-
-impl Sums {
-    fn add(&mut self, offset: u64) {
-        self.0 += 1;
-        self.1 = self.1.wrapping_add(offset);
-        self.2 = self.2.wrapping_add(offset.wrapping_mul(offset));
-    }
-
-    /// Of the offsets 0 to `until`, without it.
-    fn whole(until: u64) -> Self {
-        let n = u128::from(until);
-        let sum = n * n.saturating_sub(1) / 2;
-        // n(n-1)(2n-1)/6; the products stay within 128 bits for n below 2^42.
-        let squares = n * n.saturating_sub(1) * (2 * n).saturating_sub(1) / 6;
-        Self(until, sum as u64, squares as u64)
-    }
-}
-
 /// A partition of a generation.
-type Place = (i32, i32);
+type Place = Partition;
 
-/// Adds a finding for each partition of the journal that is not there as a whole, as far as Bronze says that it has come.
+/// Adds a finding for each partition of the journal that is not there as a whole, as far as Bronze says that it has come. What retention took out counts as there.
 pub(super) async fn check(
     bronze: &mut Table,
     dead_letters: &mut Table,
     silver: &mut Table,
+    expired: &Counts,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
-    let mut sums: BTreeMap<Place, Sums> = BTreeMap::new();
+    let mut sums: BTreeMap<Place, Sums> = expired.places();
     each(bronze, |place, offset| sums.entry(place).or_default().add(offset)).await?;
     // Where only refused records are, Bronze has its progress all the same.
     let mut refused: Vec<(Place, u64)> = Vec::new();
@@ -77,7 +59,7 @@ pub(super) async fn check(
         if found != Sums::whole(until) {
             let events = name([&mut *bronze, &mut *dead_letters, &mut *silver], place, until).await?;
             let check = format!("records of the journal's generation {}, partition {}", place.0, place.1);
-            findings.push(Finding { check, source: None, hour: None, expected: until, found: found.0, events });
+            findings.push(Finding { check, source: None, hour: None, expected: until, found: found.count, events });
         }
     }
     Ok(())
@@ -199,26 +181,6 @@ async fn each(table: &mut Table, mut take: impl FnMut(Place, u64)) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sums(offsets: impl IntoIterator<Item = u64>) -> Sums {
-        let mut sums = Sums::default();
-        offsets.into_iter().for_each(|offset| sums.add(offset));
-        sums
-    }
-
-    #[test]
-    fn a_whole_range_has_the_sums_of_the_formula() {
-        for until in [0, 1, 2, 3, 100, 100_000] {
-            assert_eq!(sums(0..until), Sums::whole(until), "{until}");
-        }
-    }
-
-    #[test]
-    fn a_loss_and_a_copy_do_not_cancel() {
-        // The sum alone would not tell 1 and 5 from 2 and 4.
-        assert_ne!(sums([0, 2, 2, 3, 4, 4]), Sums::whole(6));
-        assert_ne!(sums([0, 1, 2, 2]), Sums::whole(4));
-    }
 
     #[test]
     fn what_is_irregular_is_named() {

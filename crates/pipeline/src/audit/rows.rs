@@ -10,6 +10,7 @@ use medallion::ledger::{self, Counts};
 
 use super::frontier::Frontier;
 use crate::error::Error;
+use crate::retention::{EVENT_DATE, day_of};
 use crate::tables;
 
 /// The newest versions of a table among which the commit of an interrupted step is looked for.
@@ -34,7 +35,13 @@ pub(crate) fn is_before_silver(stage: &str) -> bool {
 
 /// The rows of a table at the version of its handle, as counts of one measure.
 pub(super) async fn count(table: &mut Table, which: Which, measure: &'static str) -> Result<Counts, Error> {
-    let files = table.files().await?;
+    count_from(table, None, which, measure).await
+}
+
+/// The same of a table divided by the day of the event, from a day on.
+pub(super) async fn count_from(table: &mut Table, from: Option<i64>, which: Which, measure: &'static str) -> Result<Counts, Error> {
+    let mut files = table.files().await?;
+    files.retain(|file| from.is_none_or(|from| day_of(file, EVENT_DATE).is_none_or(|day| day >= from)));
     count_in(table, &files, &[], which, measure, |_| None).await
 }
 

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::{columns, reach};
 use crate::error::Error;
-use crate::metrics;
 use crate::tables::{self, Names};
+use crate::{metrics, retention};
 
 /// Partitions that one query computes; more are done one lot after the other.
 const PARTITIONS_MAX: usize = 31;
@@ -240,6 +240,9 @@ impl Fed {
             }
             due.partitions.extend(concerned);
         }
+        if let Some(from) = self.makeable_from().await? {
+            due.partitions.retain(|partition| *partition >= from);
+        }
         Ok(Some(due))
     }
 
@@ -271,7 +274,25 @@ impl Fed {
                 partitions.extend(values.await.map_err(Error::query(&self.model.name))?.iter().flat_map(texts));
             }
         }
+        if let Some(from) = self.makeable_from().await? {
+            partitions.retain(|partition| *partition >= from);
+        }
         Ok(partitions)
+    }
+
+    /// The first day that can be made anew: those before it are no longer kept, or need days of what it reads that are not. They stay as they were made. `None`: all can.
+    async fn makeable_from(&mut self) -> Result<Option<String>, Error> {
+        if !self.is_by_day {
+            return Ok(None);
+        }
+        let mut from = retention::kept_from(&mut self.table).await?;
+        for feed in &mut self.inputs {
+            let Span::Days { before, .. } = feed.input.span else { continue };
+            // What reads all days there are is made of those that are left.
+            let needs = i64::from(before.unwrap_or_default());
+            from = from.max(retention::kept_from(&mut feed.table).await?.map(|kept| kept.saturating_add(needs)));
+        }
+        Ok(from.map(retention::named))
     }
 
     async fn make(&mut self, lake: &Lake, due: Due) -> Result<Option<Made>, Error> {

@@ -5,7 +5,7 @@
 //! from the tables anew.
 
 use lake::{Commit, Keep, Lake, Table};
-use medallion::ledger::{Counts, REFUSED, UNREADABLE};
+use medallion::ledger::{BRONZE_EXPIRED, Counts, REFUSED, REFUSED_EXPIRED, UNREADABLE, UNTOLD, places};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -13,6 +13,7 @@ use super::{Phase, Progress, Replay, Watcher, drop_build, sorted};
 use crate::audit::said::Said;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::retention;
 use crate::tables::{self, Names};
 use crate::work::BUCKETS;
 
@@ -84,6 +85,10 @@ impl Replay {
         if events.files().await?.is_empty() {
             return refuse("it has no rows");
         }
+        let mut bronze = lake.table(&tables::bronze()).await?;
+        if retention::kept_from(&mut bronze).await? != sorted::kept_from(&events).await? {
+            return refuse("days of Bronze were let go of since it was begun; remove it with --drop and begin it anew");
+        }
         Ok(())
     }
 }
@@ -101,9 +106,13 @@ async fn replace(lake: &Lake, names: &Names, through: i64) -> Result<Outcome, Er
     // An erasure says in the commit of the dead letters what it took out of them; what the gate refused is no part of a rebuild.
     let dead_letters = lake.table(&live.dead_letters()).await?;
     let mut said = Said::read(lake, &[&silver, &dead_letters], through).await?.all;
-    let of_the_gate = said.only(&[REFUSED, UNREADABLE]);
+    let of_the_gate = said.only_where(|measure| [REFUSED, UNREADABLE, REFUSED_EXPIRED].contains(&measure) || places::is_place(measure));
     said.subtract(&of_the_gate);
     correction.subtract(&said);
+    // A rebuild is made of what retention has left of Bronze.
+    let bronze = lake.table(&tables::bronze()).await?;
+    let expired = Said::read(lake, &[&bronze], through).await?.all.only(&[BRONZE_EXPIRED]);
+    correction.merge(&expired.counted_as(UNTOLD));
 
     for (spec, from) in [(live.exposures(), names.exposures()), (live.dead_letters(), names.dead_letters())] {
         let (mut table, mut from) = (lake.table(&spec).await?, lake.table(&from).await?);

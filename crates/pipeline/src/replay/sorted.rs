@@ -17,6 +17,7 @@ use super::{Phase, Progress, Watcher, prefix};
 use crate::config::Config;
 use crate::error::Error;
 use crate::ledger::posted;
+use crate::retention;
 use crate::silver::refine_all;
 use crate::stage::compute;
 use crate::tables::{self, Names};
@@ -31,6 +32,8 @@ const DECIDED_AT_A_TIME: usize = 2;
 const AT_VERSION: &str = "bronze.at_version";
 /// Under which name the first commit says its days.
 const DAYS: &str = "days";
+/// Under which name that commit says from which day on Bronze was kept.
+const KEPT_FROM: &str = "bronze_kept_from";
 /// Versions of a rebuild among which the first commit is: the table is made before, and fitted to the settings.
 const FIRST_VERSIONS: i64 = 8;
 const PREFIX: &str = "identity_prefix_of_row";
@@ -120,6 +123,7 @@ impl Sorted {
             // From now on the log of Bronze is kept from that version on.
             let mut info = info(self.version, None);
             info.insert(DAYS.to_owned(), self.days.to_string().into());
+            info.insert(KEPT_FROM.to_owned(), retention::kept_from(&mut self.bronze).await?.into());
             let commit = Commit { progress: vec![(self.kind.clone(), self.version)], info, ..Commit::default() };
             self.events.append(Vec::new(), commit).await?;
         }
@@ -207,6 +211,12 @@ pub(super) async fn began(events: &Table) -> Result<Option<(i64, Days)>, Error> 
         Some((info.get("input_version")?.as_i64()?, days))
     };
     Ok(infos.iter().find_map(|(_, info)| read(info)))
+}
+
+/// From which day on Bronze was kept when a rebuild began, as its first commit says.
+pub(super) async fn kept_from(events: &Table) -> Result<Option<i64>, Error> {
+    let infos = events.infos(-1, events.version().min(FIRST_VERSIONS)).await?;
+    Ok(infos.iter().find_map(|(_, info)| info.get(KEPT_FROM)?.as_i64()))
 }
 
 /// What the commits of a rebuild counted, all together.

@@ -9,4 +9,5 @@ mod gold;
 mod path;
 mod place;
 mod replay;
+mod retention;
 mod workers;

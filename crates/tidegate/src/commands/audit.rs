@@ -53,7 +53,8 @@ pub(crate) async fn run(args: AuditArgs) -> anyhow::Result<bool> {
 }
 
 fn table(books: &Books) -> anyhow::Result<()> {
-    let columns = ["source", "received", "refused", "accepted", "bronze", "silver", "duplicates", "dead letters", "pending", "late"];
+    let columns =
+        ["source", "received", "refused", "accepted", "bronze", "silver", "duplicates", "dead letters", "erased", "pending", "late"];
     let mut rows = output::stdout(Format::Table, columns.map(str::to_owned).into())?;
     for (source, line) in books.lines() {
         if !rows.write(cells(&source, &line))? {
@@ -63,6 +64,12 @@ fn table(books: &Books) -> anyhow::Result<()> {
     rows.finish()?;
     if books.balanced {
         output::text("The books balance: Bronze = Silver + duplicates + dead letters + erased, in counts and identities.\n")?;
+        let Line { bronze_expired, silver_expired, dead_letters_expired, .. } = books.total;
+        if bronze_expired + silver_expired + dead_letters_expired > 0 {
+            output::text(&format!(
+                "Retention took out {bronze_expired} rows of Bronze, {silver_expired} of Silver and {dead_letters_expired} dead letters; they are counted as they were.\n"
+            ))?;
+        }
         if let Some(compared) = books.compared {
             output::text(&format!(
                 "Made anew from Bronze, {compared} rows of Silver are as they are there, in all columns; so is Gold, made anew from Silver.\n"
@@ -78,7 +85,17 @@ fn table(books: &Books) -> anyhow::Result<()> {
 }
 
 fn cells(source: &str, line: &Line) -> Vec<Value> {
-    let counts =
-        [line.received, line.refused, line.accepted, line.bronze, line.silver, line.duplicates, line.dead_letters, line.pending, line.late];
+    let counts = [
+        line.received,
+        line.refused,
+        line.accepted,
+        line.bronze,
+        line.silver,
+        line.duplicates,
+        line.dead_letters,
+        line.erased,
+        line.pending,
+        line.late,
+    ];
     std::iter::once(json!(source)).chain(counts.map(Value::from)).collect()
 }

@@ -1,13 +1,10 @@
 //! `tidegate compact`: files joined and put in order now.
 
-use std::io::IsTerminal as _;
-use std::time::Duration;
-
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use pipeline::care::{self, Cared, Wishes};
 use serde_json::{Value, json};
 
+use super::spinner::Spinner;
 use super::{LakeArgs, say};
 use crate::output::{self, Format};
 
@@ -40,20 +37,14 @@ pub(crate) async fn run(args: CompactArgs) -> anyhow::Result<bool> {
     let (lake, settings) = args.lake.open_with_settings().await?;
     let tables = if args.tables.is_empty() { lake.tables().await? } else { args.tables.clone() };
     let wishes = Wishes { cluster: args.cluster, clean: args.clean };
-    let bar = spinner();
-    let watcher = |message: &str| {
-        if let Some(bar) = &bar {
-            bar.set_message(message.to_owned());
-        }
-    };
+    let spinner = Spinner::new();
+    let watcher = |message: &str| spinner.say(message);
     let mut done: Vec<(String, Cared)> = Vec::new();
     for name in tables {
         let cared = care::care(&lake, &settings.pipeline, &name, wishes, &watcher).await?;
         done.push((name, cared));
     }
-    if let Some(bar) = &bar {
-        bar.finish_and_clear();
-    }
+    spinner.end();
     print(args.format, &done)?;
     for (name, _) in done.iter().filter(|(_, cared)| cared.left_to_the_server) {
         say(&format!("{name}: a running server was at the same files; it joins what is left"));
@@ -61,22 +52,10 @@ pub(crate) async fn run(args: CompactArgs) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn spinner() -> Option<ProgressBar> {
-    std::io::stderr().is_terminal().then(|| {
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(200));
-        bar
-    })
-}
-
 fn print(format: Format, done: &[(String, Cared)]) -> anyhow::Result<()> {
     let columns =
         ["table", "files before", "files after", "bytes before", "bytes after", "partitions sorted", "versions deleted", "files deleted"];
-    let columns = columns.map(|column| if format == Format::Table { column.to_owned() } else { column.replace(' ', "_") });
-    let mut rows = output::stdout(format, columns.into())?;
+    let mut rows = output::stdout(format, output::heads(format, columns))?;
     for (name, cared) in done {
         let Cared { files_before, files_after, bytes_before, bytes_after, partitions_clustered, versions_deleted, files_deleted, .. } =
             cared;

@@ -76,7 +76,7 @@ pub(crate) async fn run(args: EraseArgs) -> anyhow::Result<bool> {
     tell(&found);
     if args.dry_run {
         let (rows, dead_letters) = erasure::count(&lake, &found.person).await?;
-        let mut table = output::stdout(args.format, ["ids", "rows of Bronze", "dead letters"].map(str::to_owned).into())?;
+        let mut table = output::stdout(args.format, output::heads(args.format, ["ids", "rows of Bronze", "dead letters"]))?;
         table.write(vec![json!(found.person.ids().count()), json!(rows), json!(dead_letters)])?;
         table.finish()?;
         return Ok(true);
@@ -233,8 +233,7 @@ fn write(path: &std::path::Path, report: &Report) -> anyhow::Result<()> {
 
 fn print(format: Format, report: &Report) -> anyhow::Result<()> {
     let columns = ["table", "rows emptied", "rows removed", "files rewritten", "files deleted", "rows left"];
-    let columns = columns.map(|column| if format == Format::Table { column.to_owned() } else { column.replace(' ', "_") });
-    let mut rows = output::stdout(format, columns.into())?;
+    let mut rows = output::stdout(format, output::heads(format, columns))?;
     for (name, done) in &report.tables {
         let Done { rows_emptied, rows_removed, files_rewritten, files_deleted } = done;
         let left = report.rows_left.get(name).copied().unwrap_or_default();

@@ -79,7 +79,7 @@ pub(crate) async fn run(args: GoldArgs) -> anyhow::Result<bool> {
 async fn list(args: ListArgs) -> anyhow::Result<bool> {
     let (lake, settings) = args.lake.open_with_settings().await?;
     let columns = ["model", "grain", "keys", "reads", "rows", "final up to", "due", "why"];
-    let mut rows = output::stdout(args.format, columns.map(str::to_owned).into())?;
+    let mut rows = output::stdout(args.format, output::heads(args.format, columns))?;
     for model in settings.pipeline.models()?.iter() {
         let state = state::state(&lake, &settings.pipeline, model).await?;
         let cells = vec![

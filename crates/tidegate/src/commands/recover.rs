@@ -177,9 +177,7 @@ fn print(format: Format, lines: &BTreeMap<(String, String), Line>, dry_run: bool
     let passed = if dry_run { "would pass" } else { "passed" };
     let columns =
         ["source", "reason", "dead letters", "already there", passed, "still failing", "cannot be put through", "why not, for example"];
-    let columns =
-        columns.map(|column| if format == Format::Table { column.to_owned() } else { column.replace(", ", "_").replace(' ', "_") });
-    let mut rows = output::stdout(format, columns.into())?;
+    let mut rows = output::stdout(format, output::heads(format, columns))?;
     for ((source, code), line) in lines {
         let Line { letters, in_silver, passed, failed, hopeless, why } = line;
         let cells =

@@ -78,8 +78,7 @@ fn misuse(error: pipeline::Error) -> anyhow::Error {
 
 fn print(format: Format, rebuilt: &Rebuilt, cut_over: Option<&CutOver>) -> anyhow::Result<()> {
     let columns = ["rebuild", "bronze version", "silver", "duplicates", "dead letters", "resumed", "cut over at version"];
-    let columns = columns.map(|column| if format == Format::Table { column.to_owned() } else { column.replace(' ', "_") });
-    let mut rows = output::stdout(format, columns.into())?;
+    let mut rows = output::stdout(format, output::heads(format, columns))?;
     let version = cut_over.map_or(rebuilt.bronze_version, |cut_over| cut_over.bronze_version);
     let silver = cut_over.map_or(rebuilt.silver, |cut_over| cut_over.silver);
     let cells: Vec<Value> = vec![

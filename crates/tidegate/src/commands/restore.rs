@@ -71,8 +71,7 @@ async fn list(lake: &Lake, args: &RestoreArgs) -> anyhow::Result<bool> {
     let missing = || anyhow!("the lake at {} has no table {}", lake.location(), args.table);
     let mut table = lake.reader(&args.table).await?.ok_or_else(missing)?;
     let columns = ["version", "made at", "what", "by", "rows added", "files added", "files removed"];
-    let columns = columns.map(|column| if args.format == Format::Table { column.to_owned() } else { column.replace(' ', "_") });
-    let mut rows = output::stdout(args.format, columns.into())?;
+    let mut rows = output::stdout(args.format, output::heads(args.format, columns))?;
     for version in table.history(VERSIONS_MAX).await? {
         let lake::Version { number, made_at, what, by, rows_added, files_added, files_removed } = version;
         let made_at = made_at.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
@@ -93,8 +92,7 @@ async fn list(lake: &Lake, args: &RestoreArgs) -> anyhow::Result<bool> {
 
 fn print(args: &RestoreArgs, restored: &Restored) -> anyhow::Result<()> {
     let columns = ["table", "since version", "versions taken back", "rows back", "files back", "rows out", "files out"];
-    let columns = columns.map(|column| if args.format == Format::Table { column.to_owned() } else { column.replace(' ', "_") });
-    let mut rows = output::stdout(args.format, columns.into())?;
+    let mut rows = output::stdout(args.format, output::heads(args.format, columns))?;
     let lake::Restoration { versions, files_back, rows_back, files_out, rows_out } = &restored.restoration;
     let versions: Vec<String> = versions.iter().map(i64::to_string).collect();
     let numbers = [rows_back, files_back, rows_out, files_out].map(|number| json!(number));

@@ -88,12 +88,22 @@ fn errors_name_the_key_and_the_place() {
     check_error(
         "[server]\nroles = [\"console\"]\n",
         &[],
-        "server.roles (in tidegate.toml) cannot be used: this version has no console; use the roles ingest and pipeline, and `tidegate query` to read",
+        "the settings of [postgres] cannot be used: the role console alone needs a port: set listen, such as 127.0.0.1:8098",
+    );
+    check_error(
+        "[server]\nroles = [\"gate\"]\n",
+        &[],
+        "server.roles (in tidegate.toml) cannot be used: there is no role \"gate\"; use some of ingest, pipeline and console, separated by commas",
+    );
+    check_error(
+        "[pipeline.retention]\nbronze = \"30days\"\nsilver = \"60days\"\n",
+        &[],
+        "the settings of [pipeline] cannot be used: pipeline.retention.silver must be set, and at most as long as pipeline.retention.bronze: what is made of Bronze cannot be made anew from what is gone",
     );
     check_error(
         "[server]\nroles = []\n",
         &[],
-        "the settings of [server] cannot be used: roles names none: give at least one of ingest, pipeline",
+        "the settings of [server] cannot be used: roles names none: give at least one of ingest, pipeline, console",
     );
 }
 
