@@ -2,8 +2,11 @@
 
 import asyncio
 import datetime
+import json
+import re
 import threading
 import time
+from pathlib import Path
 
 import asyncpg
 import psycopg
@@ -12,6 +15,7 @@ import pytest
 from events import send
 from server import Server, free_port
 
+DASHBOARD = Path(__file__).parents[3] / "deploy/grafana/dashboards/events.json"
 EVENTS = 2_000
 ENDLESS = "SELECT count(*) FROM silver.events a, silver.events b, silver.events c WHERE a.event_id < b.event_id AND b.event_id < c.event_id"
 
@@ -70,8 +74,30 @@ def test_grafana_style_panels_and_psql_style_catalog(server):
         "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema NOT IN ('information_schema', 'pg_catalog') ORDER BY 1, 2"
     ).fetchall()
     assert ("silver", "exposures") in listed
-    assert connection.execute("SHOW server_version").fetchone()
+    # What Grafana asks first: the version, and the tables beside those that the search path finds.
+    assert connection.execute("SELECT current_setting('server_version_num')::int/100 AS version").fetchone() == (1600,)
+    tables = connection.execute(
+        "SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) FROM information_schema.tables "
+        "WHERE quote_ident(table_schema) NOT IN ('information_schema', 'pg_catalog') AND current_setting('search_path') = 'public' ORDER BY 1"
+    ).fetchall()
+    assert {("silver.events",), ("gold.sessions",), ("public.ledger",)} <= set(tables), tables
     connection.close()
+
+
+def test_the_panels_of_the_dashboard_show_what_there_is(server):
+    server.command("gold", "run")
+    connection = connect(server)
+    shown = {}
+    for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]:
+        for target in panel["targets"]:
+            # As Grafana does it: https://grafana.com/docs/grafana/latest/datasources/postgres/, macros.
+            within = r"\1 BETWEEN '2026-02-01T00:00:00Z' AND '2027-12-31T00:00:00Z'"
+            rows = connection.execute(re.sub(r"\$__timeFilter\((\w+|CAST\(\w+ AS TIMESTAMP\))\)", within, target["rawSql"])).fetchall()
+            shown[panel["title"]] = rows
+    assert sum(value for _, _, value in shown["Events"]) == EVENTS
+    assert {kind for kind, _, _ in shown["Late, and by bots"]} == {"page_view", "conversion"}
+    assert len(shown["Active people"]) == 28 and len(shown["Sessions"]) == 28, shown
+    assert shown["Experiments"] == [] and shown["What was not accepted"] == []
 
 
 def test_prepared_statements_see_the_tables_as_they_are_when_they_run(server):

@@ -10,6 +10,7 @@ use pgwire::api::auth::{AuthSource, DefaultServerParameterProvider, LoginInfo, P
 use pgwire::error::{PgWireError, PgWireResult};
 
 use super::readers::{self, ReaderFile};
+use super::session::SERVER_VERSION;
 use super::{Shared, connection::told};
 use crate::{Error, ErrorKind};
 
@@ -21,6 +22,7 @@ pub(super) fn handler(shared: &Shared) -> Login {
     parameters.is_superuser = false;
     parameters.default_transaction_read_only = true;
     parameters.time_zone = "UTC".to_owned();
+    parameters.server_version = format!("{SERVER_VERSION} (Tidegate)");
     let mut scram = ScramAuth::new(Arc::new(Source { readers: shared.readers.clone() }));
     scram.set_iterations(SCRAM_ITERATIONS);
     SASLAuthStartupHandler::new(Arc::new(parameters)).with_scram(scram).with_connection_manager(Arc::clone(&shared.manager))
