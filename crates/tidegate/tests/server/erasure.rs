@@ -58,7 +58,7 @@ async fn a_person_is_erased_while_the_server_runs() {
     place.wait_for("SELECT count(*) FROM silver.events", 300);
     assert!(!files_with(&place, ALICE).is_empty(), "the journal has it");
     let told = text(&place.run(&["erase", "--user", ALICE, "--dry-run", "--format", "json"]).stdout);
-    assert_eq!(serde_json::from_str::<Value>(&told).unwrap()[0]["rows of Bronze"], 100, "{told}");
+    assert_eq!(serde_json::from_str::<Value>(&told).unwrap()[0]["rows_of_Bronze"], 100, "{told}");
     assert_eq!(place.number("SELECT count(*) FROM silver.events"), 300, "a dry run changes nothing");
 
     let traffic = async {
