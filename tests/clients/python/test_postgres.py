@@ -76,6 +76,7 @@ def test_grafana_style_panels_and_psql_style_catalog(server):
     assert ("silver", "exposures") in listed
     # What Grafana asks first: the version, and the tables beside those that the search path finds.
     assert connection.execute("SELECT current_setting('server_version_num')::int/100 AS version").fetchone() == (1600,)
+    assert connection.execute("SELECT version()").fetchone()[0].startswith("PostgreSQL 16")
     tables = connection.execute(
         "SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) FROM information_schema.tables "
         "WHERE quote_ident(table_schema) NOT IN ('information_schema', 'pg_catalog') AND current_setting('search_path') = 'public' ORDER BY 1"

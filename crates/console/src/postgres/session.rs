@@ -6,8 +6,9 @@ use arrow::array::{AsArray as _, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, create_udf};
 use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 
@@ -49,6 +50,7 @@ impl Template {
         let failed = |error: Box<DataFusionError>| Error::new(ErrorKind::Fault, format!("pg_catalog cannot be made: {error}"));
         setup_pg_catalog(&session, CATALOG, EmptyContextProvider).map_err(failed)?;
         session.register_udf(current_setting());
+        session.register_udf(ScalarUDF::from(Version { signature: Signature::nullary(Volatility::Stable) }));
         Ok(Self(session))
     }
 
@@ -70,4 +72,28 @@ fn current_setting() -> ScalarUDF {
         Ok(ColumnarValue::Array(Arc::new(told.collect::<Result<StringArray, DataFusionError>>()?)))
     };
     create_udf("current_setting", vec![DataType::Utf8], DataType::Utf8, Volatility::Stable, Arc::new(tell))
+}
+
+/// `version()`: tools such as SQLAlchemy read the number in it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Version {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Version {
+    fn name(&self) -> &str {
+        "version"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType, DataFusionError> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(format!("PostgreSQL {SERVER_VERSION} (Tidegate)")))))
+    }
 }
