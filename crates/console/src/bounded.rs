@@ -41,11 +41,6 @@ impl Limit {
 }
 
 /// A place among the statements that are being answered, waited for when the first row is asked for.
-struct Turn {
-    deadline: Instant,
-    place: Place,
-}
-
 enum Place {
     Waiting(Waiting),
     /// Since when, and what holds it: until the last row, and no longer than until the deadline. A client that has fetched some rows and sleeps keeps no others waiting.
@@ -60,17 +55,17 @@ impl Drop for AbortOnDrop {
     }
 }
 
-impl Turn {
-    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Place::Waiting(waiting) = &mut self.place {
+impl Place {
+    /// Waits for it; it is held until the deadline at the latest.
+    fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::Waiting(waiting) = self {
             // The semaphore is never closed.
             if let Some(permit) = std::task::ready!(waiting.as_mut().poll(cx)) {
-                let deadline = self.deadline;
                 let holding = tokio::spawn(async move {
                     sleep_until(deadline).await;
                     drop(permit);
                 });
-                self.place = Place::Held(Instant::now(), AbortOnDrop(holding.abort_handle()));
+                *self = Self::Held(Instant::now(), AbortOnDrop(holding.abort_handle()));
             }
         }
         Poll::Ready(())
@@ -81,16 +76,16 @@ impl Turn {
 pub(crate) struct Bounded<S> {
     rows: S,
     limit: Limit,
-    turn: Turn,
+    place: Place,
     timer: Pin<Box<Sleep>>,
     is_over: bool,
 }
 
 impl<S> Bounded<S> {
     pub(crate) fn new(rows: S, limit: Limit, turns: Arc<Semaphore>) -> Self {
-        let deadline = limit.deadline;
+        let timer = Box::pin(sleep_until(limit.deadline));
         let place = Place::Waiting(Box::pin(async move { turns.acquire_owned().await.ok() }));
-        Self { rows, limit, turn: Turn { deadline, place }, timer: Box::pin(sleep_until(deadline)), is_over: false }
+        Self { rows, limit, place, timer, is_over: false }
     }
 
     /// The time is up.
@@ -103,7 +98,7 @@ impl<S> Bounded<S> {
     fn end(&mut self, outcome: &'static str) {
         self.is_over = true;
         metrics::answered(outcome);
-        if let Place::Held(since, _) = &self.turn.place {
+        if let Place::Held(since, _) = &self.place {
             metrics::took(since.elapsed());
         }
     }
@@ -133,7 +128,7 @@ where
         if Instant::now() >= this.limit.deadline {
             return Poll::Ready(Some(Err(E::from(this.expire()))));
         }
-        let next = match this.turn.poll_place(cx) {
+        let next = match this.place.poll(this.limit.deadline, cx) {
             Poll::Ready(()) => Pin::new(&mut this.rows).poll_next(cx),
             Poll::Pending => Poll::Pending,
         };

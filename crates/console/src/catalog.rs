@@ -94,8 +94,7 @@ impl Catalog {
 
     /// The names of the views.
     pub(crate) fn views(&self) -> Vec<String> {
-        let types = self.tables.plan.types().filter(|_| self.tables.is_listed(SILVER));
-        types.map(|event_type| format!("{}.{event_type}", events::SCHEMA)).collect()
+        self.tables.event_types().map(|event_type| format!("{}.{event_type}", events::SCHEMA)).collect()
     }
 }
 
@@ -140,6 +139,12 @@ impl Tables {
         }
     }
 
+    /// The types of events that there are views of: none as long as there is no Silver.
+    fn event_types(&self) -> impl Iterator<Item = &str> {
+        let is_there = self.is_listed(SILVER);
+        self.plan.types().filter(move |_| is_there)
+    }
+
     fn is_listed(&self, name: &str) -> bool {
         let (schema, table) = name.split_once('.').unwrap_or((DEFAULT_SCHEMA, name));
         self.has(schema, table)
@@ -177,7 +182,7 @@ struct Views {
 #[async_trait]
 impl SchemaProvider for Views {
     fn table_names(&self) -> Vec<String> {
-        if self.tables.is_listed(SILVER) { self.tables.plan.types().map(str::to_owned).collect() } else { Vec::new() }
+        self.tables.event_types().map(str::to_owned).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {

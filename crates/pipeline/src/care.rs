@@ -158,7 +158,6 @@ pub async fn restore(lake: &Lake, name: &str, since: Since, dry_run: bool) -> Re
     }
     let info = Map::from_iter([
         ("stage".to_owned(), Value::from(STAGE)),
-        ("since".to_owned(), since.into()),
         // Whoever made something of it makes it anew.
         (tables::REPLACED.to_owned(), true.into()),
     ]);

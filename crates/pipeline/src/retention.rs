@@ -159,7 +159,7 @@ async fn of_table(lake: &Lake, table: &mut Table, column: &str, kept_from: i64, 
         }
     }
     for (day, files) in days {
-        let (counts, rows) = counted(table, &files, day).await?;
+        let rows = files.iter().filter_map(|file| file.rows).sum::<u64>();
         expired.days += 1;
         expired.files += files.len() as u64;
         expired.rows += rows;
@@ -167,6 +167,7 @@ async fn of_table(lake: &Lake, table: &mut Table, column: &str, kept_from: i64, 
         if dry_run {
             continue;
         }
+        let counts = counted(table, &files, day).await?;
         let mut info = Map::from_iter([("stage".to_owned(), Value::from(STAGE)), ("day".to_owned(), named(day).into())]);
         if !counts.is_empty() {
             info.insert("counts".to_owned(), counts.to_json());
@@ -189,19 +190,18 @@ async fn undecided(lake: &Lake, bronze: &Table) -> Result<BTreeSet<String>, Erro
     Ok(files.into_iter().map(|file| file.path).collect())
 }
 
-/// What is in these files, as the books have it, and how many rows; Gold is in no book.
-async fn counted(table: &Table, files: &[Added], day: i64) -> Result<(Counts, u64), Error> {
-    let (name, mut counts, mut rows) = (table.name().to_owned(), Counts::default(), 0);
+/// What is in these files, as the books have it; Gold is in no book.
+async fn counted(table: &Table, files: &[Added], day: i64) -> Result<Counts, Error> {
+    let (name, mut counts) = (table.name().to_owned(), Counts::default());
     let is_in_books = [tables::BRONZE, tables::SILVER, tables::DEAD_LETTERS].contains(&name.as_str());
     if !is_in_books {
-        return Ok((counts, files.iter().filter_map(|file| file.rows).sum()));
+        return Ok(counts);
     }
     let mut columns = vec!["source", "event_id", "received_at", "journal_generation", "journal_partition", "journal_offset"];
     columns.extend((name == tables::DEAD_LETTERS).then_some("stage"));
     let mut batches = table.stream(files, Some(&columns))?;
     while let Some(batch) = batches.next().await {
         let batch = batch?;
-        rows += batch.num_rows() as u64;
         match name.as_str() {
             tables::SILVER => counts.merge(&ledger::of_rows(&batch, SILVER_EXPIRED)?),
             tables::BRONZE => {
@@ -219,7 +219,7 @@ async fn counted(table: &Table, files: &[Added], day: i64) -> Result<(Counts, u6
             }
         }
     }
-    Ok((counts, rows))
+    Ok(counts)
 }
 
 /// The places of these rows, whose first columns are source, id, time of receipt, and place.

@@ -6,10 +6,8 @@ use ::console::Reader;
 pub(super) use ::console::postgres::Server;
 use lake::Lake;
 
+use super::stages::RETRY_PAUSE_MIN;
 use crate::settings::{Role, Settings};
-
-/// The first pause before the lake is opened again; it doubles up to `pipeline.retry_pause_max`.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
 
 /// Listens, where the role and the settings say so. A lake that cannot be reached yet is waited for in the background.
 ///

@@ -14,7 +14,7 @@ use super::medium::Reading;
 use crate::settings::Settings;
 
 /// The first pause before opening is tried again; it doubles up to `pipeline.retry_pause_max`.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
+pub(super) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
 
 /// The stages, opening or running.
 #[derive(Debug)]
