@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::conflict::{self, Clash, Intent};
 use crate::error::Error;
-use crate::log::{COMMIT_ID_KEY, INFO_KEY};
+use crate::log::{self, COMMIT_ID_KEY};
 use crate::partition::{self, Part};
 use crate::reader::location;
 use crate::table::{Commit, Committed, Table};
@@ -72,12 +72,8 @@ impl Draft {
         let mut info = self.info.clone();
         info.insert(COMMIT_ID_KEY.to_owned(), id.to_string().into());
         let blind = self.intent.removes.is_empty();
-        let metadata: HashMap<String, Value> = [
-            (INFO_KEY.to_owned(), Value::Object(info)),
-            ("readVersion".to_owned(), read_version.into()),
-            ("isBlindAppend".to_owned(), blind.into()),
-        ]
-        .into();
+        let metadata: HashMap<String, Value> =
+            [log::telling(info), ("readVersion".to_owned(), read_version.into()), ("isBlindAppend".to_owned(), blind.into())].into();
         let now = Some(millis(id));
         let progress =
             self.intent.progress.iter().map(|(app_id, version)| Transaction::new_with_last_update(app_id, *version, now)).collect();

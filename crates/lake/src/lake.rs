@@ -11,7 +11,7 @@ use deltalake::logstore::object_store::path::Path;
 use deltalake::logstore::{CommitOrBytes, LogStoreRef, ObjectStoreRef, StorageConfig, default_logstore};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTableError, ensure_table_uri};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::commit::{Draft, now_millis};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::local::Durable;
-use crate::log::INFO_KEY;
+use crate::log;
 use crate::options::Options;
 use crate::s3::{self, Opened};
 use crate::shape::STATS_COLUMNS;
@@ -91,6 +91,11 @@ impl Lake {
     /// Where the lake lies.
     pub fn location(&self) -> &Url {
         &self.root
+    }
+
+    /// How Hadoop's S3A is told to come to the bucket that the lake is in, but for keys; `None` where it is in no bucket.
+    pub fn hadoop_properties(&self) -> Option<&[(String, String)]> {
+        self.s3.as_ref().map(|opened| &*opened.hadoop)
     }
 
     /// The settings it was opened with.
@@ -247,7 +252,7 @@ impl Lake {
             metadata: metadata.clone(),
         };
         let actions = vec![Action::Protocol(protocol), Action::Metadata(metadata)];
-        let info = HashMap::from([(INFO_KEY.to_owned(), json!({ "stage": "create" }))]);
+        let info = HashMap::from([log::telling(Map::from_iter([("stage".to_owned(), "create".into())]))]);
         let bytes = CommitData::new(actions, operation, info, Vec::new()).get_bytes().map_err(failed)?;
         match home.log.write_commit_entry(0, CommitOrBytes::LogBytes(bytes), Uuid::nil()).await {
             Ok(()) | Err(TransactionError::VersionAlreadyExists(_)) => Ok(()),
@@ -278,7 +283,7 @@ impl Lake {
         }
         tracing::info!(table = spec.name, "changing columns or properties of a table");
         table.ready(&[], &[]).await?;
-        let commit = Commit { info: serde_json::Map::from_iter([("stage".to_owned(), Value::from("schema"))]), ..Commit::default() };
+        let commit = Commit { info: Map::from_iter([("stage".to_owned(), Value::from("schema"))]), ..Commit::default() };
         let mut draft = Draft::new(commit, DeltaOperation::SetTableProperties { properties }, Vec::new());
         draft.actions.push(Action::Metadata(metadata));
         table.commit(draft).await?;

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use deltalake::kernel::{Action, Add, Transaction};
 use deltalake::logstore::{LogStore, get_actions};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::Error;
 
-/// Where our part of a commit's information lies.
-pub(crate) const INFO_KEY: &str = "tidegate";
+/// Where a commit says what its writer wants to say: a text that every engine can write, and shows in the table's history.
+const USER_METADATA: &str = "userMetadata";
+/// The member of the JSON object in that text which is ours.
+const INFO_KEY: &str = "tidegate";
 /// Tells a commit of ours from any other, also when its answer was lost.
 pub(crate) const COMMIT_ID_KEY: &str = "commit_id";
 
@@ -27,7 +29,7 @@ pub struct Added {
     pub bytes: u64,
     /// The values of the partition columns, as Delta writes them.
     pub partition_values: BTreeMap<String, Option<String>>,
-    /// What its commit says under `tidegate`; empty when another engine made it.
+    /// What its commit says under `tidegate` in its user metadata; empty when another program made it.
     pub info: Map<String, Value>,
 }
 
@@ -100,6 +102,19 @@ fn added(version: i64, add: Add, info: Map<String, Value>) -> Added {
     }
 }
 
+/// What a commit is to say besides Delta's own: the entry for its information.
+pub(crate) fn telling(info: Map<String, Value>) -> (String, Value) {
+    (USER_METADATA.to_owned(), Value::String(json!({ INFO_KEY: info }).to_string()))
+}
+
+/// What a commit's user metadata tells; `None` where it is not ours.
+fn told(text: &str) -> Option<Map<String, Value>> {
+    match serde_json::from_str::<Map<String, Value>>(text).ok()?.remove(INFO_KEY) {
+        Some(Value::Object(info)) => Some(info),
+        _ => None,
+    }
+}
+
 /// The rows of a file, from its statistics.
 pub(crate) fn rows(stats: &str) -> Option<u64> {
     serde_json::from_str::<Value>(stats).ok()?.get("numRecords")?.as_u64()
@@ -136,9 +151,7 @@ fn parse(table: &str, version: i64, bytes: &Bytes) -> Result<Entry, Error> {
                 entry.timestamp = commit.timestamp;
                 entry.operation = commit.operation.take();
                 entry.engine = commit.engine_info.take();
-                if let Some(Value::Object(info)) = commit.info.remove(INFO_KEY) {
-                    entry.info = info;
-                }
+                entry.info = commit.user_metadata.as_deref().and_then(told).unwrap_or_default();
             }
             Action::Add(add) => entry.adds.push(add),
             Action::Remove(remove) => {

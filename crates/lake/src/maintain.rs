@@ -13,11 +13,11 @@ use deltalake::logstore::object_store::{ObjectMeta, ObjectStoreExt as _};
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::{DeltaTable, ObjectStoreError};
 use futures::stream::{StreamExt as _, TryStreamExt as _};
-use serde_json::json;
+use serde_json::Map;
 
 use crate::commit::now_millis;
 use crate::error::Error;
-use crate::log::INFO_KEY;
+use crate::log;
 use crate::metrics;
 use crate::table::{Table, number};
 
@@ -93,7 +93,9 @@ impl Table {
             .with_retention_period(chrono::Duration::milliseconds(age))
             .with_enforce_retention_duration(false)
             // So that the history tells whose vacuum it was.
-            .with_commit_properties(CommitProperties::default().with_metadata([(INFO_KEY.to_owned(), json!({ "stage": "vacuum" }))]))
+            .with_commit_properties(
+                CommitProperties::default().with_metadata([log::telling(Map::from_iter([("stage".to_owned(), "vacuum".into())]))]),
+            )
             .await
             .map_err(|error| Error::delta(format!("vacuum {}", self.name()), error))?;
         Ok(done.files_deleted.len() as u64)

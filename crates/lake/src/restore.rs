@@ -33,6 +33,8 @@ pub struct Version {
     pub what: String,
     /// Who did it, where it was another program.
     pub by: Option<String>,
+    /// The program that wrote it, as it says itself.
+    pub engine: Option<String>,
     /// Rows of the files it added.
     pub rows_added: u64,
     /// Files it added.
@@ -90,6 +92,7 @@ impl Table {
                 number,
                 made_at: entry.timestamp.and_then(DateTime::from_timestamp_millis),
                 what: entry.info.get("stage").and_then(Value::as_str).map(str::to_owned).or(entry.operation.clone()).unwrap_or_default(),
+                engine: entry.engine.clone(),
                 by: if entry.info.is_empty() { Some(entry.engine.clone().unwrap_or_else(|| "unknown".to_owned())) } else { None },
                 rows_added: entry.adds.iter().map(rows).sum(),
                 files_added: entry.adds.len() as u64,

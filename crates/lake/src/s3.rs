@@ -36,6 +36,8 @@ pub(crate) struct Opened {
     pub(crate) root: Url,
     bucket: Arc<Bucket>,
     place: Arc<str>,
+    /// How Hadoop is told to come here.
+    pub(crate) hadoop: Arc<[(String, String)]>,
 }
 
 /// Whether a location is one on S3. Names that other tools have for it are refused with ours.
@@ -63,7 +65,7 @@ pub(crate) async fn open(location: &str, options: &S3Options, environment: &Envi
     let store = build(&target, options).with_credentials(keys).build().map_err(|error| Error::store("use S3", error))?;
     look(&store, &lake, &target).await?;
     let bucket = Arc::new(Bucket::new(store, lake, options));
-    Ok(Opened { place: target.place().into(), root: target.root, bucket })
+    Ok(Opened { place: target.place().into(), hadoop: target.hadoop().into(), root: target.root, bucket })
 }
 
 impl Opened {

@@ -60,7 +60,7 @@ pub struct Commit {
     /// Progress that must still be as this owner was told (see [`Table::progress`]) and that this commit does not move; else it is refused as
     /// [`crate::ErrorKind::Fenced`].
     pub guards: Vec<String>,
-    /// Goes into the commit's information, under the key `tidegate`.
+    /// Goes into the commit's user metadata, a JSON object, under `tidegate`.
     pub info: Map<String, Value>,
 }
 

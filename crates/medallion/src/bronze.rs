@@ -9,10 +9,11 @@ use arrow::array::{
     TimestampMicrosecondBuilder,
 };
 use bytes::Bytes;
-use contract::{Position, Receipt, Verdict};
+use contract::{Erased, Position, Receipt, Timestamp, Verdict};
 
 use crate::columns::{BYTES_MAX, UTC};
-use crate::{Error, schema};
+use crate::ledger::{self, Counts};
+use crate::{Error, dead_letters, schema};
 
 /// A record of the journal: an event's bytes and the gate's note on it.
 #[derive(Debug, Clone)]
@@ -110,6 +111,59 @@ pub fn batch(arrivals: &[Arrival]) -> Result<RecordBatch, Error> {
         common.payload,
     ];
     Ok(RecordBatch::try_new(schema::bronze(), columns)?)
+}
+
+/// What becomes of a range of the journal.
+#[derive(Debug)]
+pub struct Rows {
+    /// Rows of Bronze.
+    pub bronze: RecordBatch,
+    /// Their counts.
+    pub accepted: Counts,
+    /// What the gate refused, and what cannot be read, as dead letters.
+    pub dead_letters: Vec<RecordBatch>,
+    /// The counts of those.
+    pub refused: Counts,
+}
+
+impl Rows {
+    /// Parts the records, in their order, and takes the content out of those that are an erased person's. The flag beside a record says whether it is wanted where it is no row of
+    /// Bronze: the dead letters may have it already.
+    ///
+    /// # Errors
+    ///
+    /// As [`batch`].
+    pub fn of(records: impl IntoIterator<Item = (Result<Arrival, Unreadable>, bool)>, erased: &Erased) -> Result<Self, Error> {
+        let (mut arrivals, mut refused, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        // When a record that cannot be read was received is not known; the records around it are the next best.
+        let mut received_at = Timestamp(0);
+        for (record, is_new) in records {
+            match record {
+                Ok(mut arrival) => {
+                    if erased.has_payload(&arrival.receipt, &arrival.payload) {
+                        arrival.receipt.erase();
+                        arrival.payload = Bytes::new();
+                    }
+                    received_at = received_at.max(arrival.receipt.received_at);
+                    if !arrival.is_refused() {
+                        arrivals.push(arrival);
+                    } else if is_new {
+                        refused.push(arrival);
+                    }
+                }
+                Err(record) if is_new => unreadable.push(record),
+                Err(_) => {}
+            }
+        }
+        let mut refusals = ledger::of_arrivals(&refused);
+        let mut letters = vec![dead_letters::refused(&refused)?];
+        if !unreadable.is_empty() {
+            let (rows, counts) = dead_letters::unreadable(&unreadable, received_at)?;
+            letters.push(rows);
+            refusals.merge(&counts);
+        }
+        Ok(Self { bronze: batch(&arrivals)?, accepted: ledger::of_arrivals(&arrivals), dead_letters: letters, refused: refusals })
+    }
 }
 
 /// The columns that Bronze and the dead letters have in common.

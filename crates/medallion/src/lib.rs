@@ -7,7 +7,8 @@
 //! The way of a batch: [`bronze::batch`] makes Bronze rows of what the gate took, [`dead_letters::refused`] keeps what it refused. [`silver::refine`]
 //! reads Bronze rows into candidates for Silver, [`silver::choose`] picks the one winner among the copies of an event. [`ledger`] counts what went
 //! where; [`erasure`] takes a person's events
-//! out of rows that keep them as they came; [`digest`] sums up a set of rows so that two engines can compare theirs; [`gold`] holds the SQL of the aggregates.
+//! out of rows that keep them as they came; [`digest`] sums up a set of rows so that two engines can compare theirs; [`gold`] holds the SQL of the aggregates. Under which names
+//! engines keep their places in the tables is in [`tables`], what Silver has to decide about next in [`frontier`].
 
 pub mod bronze;
 mod columns;
@@ -15,10 +16,12 @@ pub mod dead_letters;
 pub mod digest;
 pub mod erasure;
 mod error;
+pub mod frontier;
 pub mod gold;
 pub mod ledger;
 pub mod schema;
 pub mod silver;
+pub mod tables;
 #[cfg(test)]
 mod testing;
 

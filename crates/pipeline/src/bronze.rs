@@ -9,14 +9,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use bytes::Bytes;
-use contract::{Erased, Position, Timestamp};
+use contract::{Erased, Position};
 use journal::{Journal, Offsets, ReadLimit, Share, Stored};
 use lake::{Commit, Lake, Table};
-use medallion::bronze::{self, Arrival, Unreadable};
-use medallion::dead_letters;
+use medallion::bronze::{Arrival, Rows};
 use medallion::ledger::{self, Counts};
+use medallion::tables::Engine;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
@@ -61,6 +59,8 @@ pub(crate) struct Bronze {
     dead_letters: Table,
     limit: ReadLimit,
     work: Work,
+    /// Whose the stream is.
+    owner: Engine,
     /// The partitions it has taken its places in.
     has: Share,
     /// From which offset on Bronze, by partition, has still to read.
@@ -97,6 +97,7 @@ impl Bronze {
             dead_letters: lake.table(&tables::dead_letters()).await?,
             limit: ReadLimit { records_max: config.batch_records_max, bytes_max: config.batch_bytes_max },
             work: work.clone(),
+            owner: Engine::Workers,
             has: Share::default(),
             next: Offsets::new(),
             next_refused: Offsets::new(),
@@ -116,6 +117,8 @@ impl Bronze {
 
     async fn take_position(&mut self) -> Result<(), Error> {
         self.take_list().await?;
+        self.owner = Engine::of(self.bronze.progress(tables::ENGINE).await?);
+        self.work.note_owner(self.owner);
         let generation = self.journal.generation();
         for table in [&mut self.bronze, &mut self.dead_letters] {
             let newest = table.progress(tables::GENERATION).await?;
@@ -239,7 +242,18 @@ impl Bronze {
         let count = records.len() as u64;
         let (bytes, refused_from) = (bytes_of(&records), self.next_refused.clone());
         let erased = Arc::clone(&self.erased);
-        let rows = compute(Self::NAME, move || Rows::of(generation, records, &refused_from, &erased)).await?;
+        let rows = compute(Self::NAME, move || {
+            let records = records.into_iter().map(|Stored { partition, offset, record }| {
+                let is_new = refused_from.get(&partition).is_none_or(|next| offset >= *next);
+                (Arrival::read(Position { generation, partition, offset }, &record.header, record.value), is_new)
+            });
+            Ok(Rows::of(records, &erased)?)
+        })
+        .await?;
+        let unreadable = rows.refused.total(ledger::UNREADABLE);
+        if unreadable > 0 {
+            tracing::error!(records = unreadable, "records of the journal have no receipt that can be read; they are kept as dead letters");
+        }
 
         let journal = journal_of(generation, self.journal.partitions(), &ranges);
         if rows.dead_letters.iter().any(|batch| batch.num_rows() > 0) {
@@ -263,7 +277,7 @@ impl Bronze {
         let mut info = info("bronze", &rows.accepted);
         info.insert("journal".to_owned(), journal);
         info.insert(BYTES.to_owned(), bytes.into());
-        let commit = Commit { progress, info, ..Commit::default() };
+        let commit = Commit { progress, info, guards: vec![tables::ENGINE.to_owned()] };
         let commit = Self::in_generation(&mut self.bronze, generation, commit).await?;
         let committed = self.bronze.append(vec![rows.bronze], commit).await?;
         for (partition, (_, until)) in ranges {
@@ -303,8 +317,12 @@ impl Stage for Bronze {
     const NAME: &'static str = "bronze";
 
     async fn step(&mut self) -> Result<Step, Error> {
-        if self.work.partitions() != self.has || self.erasures.is_none() {
+        if self.work.partitions() != self.has || self.erasures.is_none() || self.owner != Engine::Workers {
             self.recover().await?;
+        }
+        if self.owner != Engine::Workers {
+            // What the journal has to forget is still this process's to do: the other engine only reads it.
+            return Ok(if self.forget().await? { Step::Moved } else { Step::Idle });
         }
         let records = self.journal.read(&self.next, self.limit).await?;
         if records.is_empty() {
@@ -329,62 +347,11 @@ impl Stage for Bronze {
 
     async fn wait(&mut self) -> bool {
         tokio::select! {
-            () = self.journal.wait(&self.next) => true,
+            () = self.journal.wait(&self.next), if self.owner == Engine::Workers => true,
             () = self.work.changes() => true,
             () = tokio::time::sleep(self.look_every) => true,
             _ = self.stop.wait_for(|stop| *stop) => false,
         }
-    }
-}
-
-/// The rows of a range of the journal.
-struct Rows {
-    bronze: RecordBatch,
-    accepted: Counts,
-    dead_letters: Vec<RecordBatch>,
-    refused: Counts,
-}
-
-impl Rows {
-    /// Leaves out those refused records that lie before `refused_from`, and the content of those that are an erased person's.
-    fn of(generation: u32, records: Vec<Stored>, refused_from: &Offsets, erased: &Erased) -> Result<Self, Error> {
-        let mut arrivals = Vec::with_capacity(records.len());
-        let mut refused: Vec<Arrival> = Vec::new();
-        let mut unreadable: Vec<Unreadable> = Vec::new();
-        // When a record that cannot be read was received is not known; the records around it are the next best.
-        let mut received_at = Timestamp(0);
-        for Stored { partition, offset, record } in records {
-            let position = Position { generation, partition, offset };
-            let is_new = refused_from.get(&partition).is_none_or(|next| offset >= *next);
-            match Arrival::read(position, &record.header, record.value) {
-                Ok(mut arrival) => {
-                    if erased.has_payload(&arrival.receipt, &arrival.payload) {
-                        arrival.receipt.erase();
-                        arrival.payload = Bytes::new();
-                    }
-                    received_at = received_at.max(arrival.receipt.received_at);
-                    if arrival.receipt.verdict != contract::Verdict::Refused {
-                        arrivals.push(arrival);
-                    } else if is_new {
-                        refused.push(arrival);
-                    }
-                }
-                Err(record) if is_new => unreadable.push(record),
-                Err(_) => {}
-            }
-        }
-        let mut refusals = ledger::of_arrivals(&refused);
-        let mut dead_letters = vec![dead_letters::refused(&refused)?];
-        if !unreadable.is_empty() {
-            tracing::error!(
-                records = unreadable.len(),
-                "records of the journal have no receipt that can be read; they are kept as dead letters"
-            );
-            let (batch, counts) = dead_letters::unreadable(&unreadable, received_at)?;
-            dead_letters.push(batch);
-            refusals.merge(&counts);
-        }
-        Ok(Self { bronze: bronze::batch(&arrivals)?, accepted: ledger::of_arrivals(&arrivals), dead_letters, refused: refusals })
     }
 }
 

@@ -16,6 +16,7 @@ use contract::{Erased, Person, Timestamp, WireFormat, erasure};
 use futures::StreamExt as _;
 use lake::{Commit, Edit, Lake, Rewrite, RowFilter, Table};
 use medallion::erasure as rows;
+use medallion::frontier::BUCKETS;
 use medallion::ledger::Counts;
 use medallion::schema;
 use serde::Serialize;
@@ -29,7 +30,6 @@ use crate::gold::Fed;
 use crate::replay::drop_build;
 use crate::tables::{self, Names};
 use crate::upkeep::needed_from;
-use crate::work::BUCKETS;
 
 /// How often other writers may be faster before it is given up.
 const ATTEMPTS_MAX: u32 = 50;

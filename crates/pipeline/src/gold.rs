@@ -25,7 +25,7 @@ pub mod state;
 mod unlike;
 
 pub(crate) use fed::Fed;
-pub use fed::Made;
+pub use fed::{Made, definition};
 pub use models::Models;
 
 /// Silver is looked at no more often than this by itself: each look is a request to the store.
@@ -90,7 +90,7 @@ impl Stage for Gold {
     const NAME: &'static str = "gold";
 
     async fn step(&mut self) -> Result<Step, Error> {
-        let leads = self.work.leads();
+        let leads = self.work.makes();
         if leads && !self.led {
             self.recover().await?;
         }

@@ -65,7 +65,7 @@ impl Stage for Ledger {
     const NAME: &'static str = "ledger";
 
     async fn step(&mut self) -> Result<Step, Error> {
-        let leads = self.work.leads();
+        let leads = self.work.makes();
         if leads && !self.led {
             self.recover().await?;
         }

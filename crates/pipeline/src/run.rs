@@ -12,13 +12,13 @@ use tokio::task::JoinSet;
 use crate::bronze::Bronze;
 use crate::config::Config;
 use crate::error::Error;
-use crate::gold::Gold;
+use crate::gold::{Fed, Gold};
 use crate::identities::Identities;
 use crate::ledger::Ledger;
 use crate::silver::Silver;
 use crate::stage::{Drive, Surroundings};
 use crate::status::Status;
-use crate::tables::Names;
+use crate::tables::{self, Names};
 use crate::upkeep;
 use crate::work::Work;
 
@@ -35,6 +35,21 @@ pub struct Pipeline {
     status: Status,
     /// Becomes true when the stages are to end. Bronze looks at it from the start, so it is made before the stages.
     stopping: watch::Sender<bool>,
+}
+
+/// Makes the tables that are not there, for an engine that has no other way to make them as they have to be.
+///
+/// # Errors
+/// As [`Pipeline::open`].
+pub async fn prepare(lake: &Lake, config: &Config) -> Result<(), Error> {
+    config.check()?;
+    for spec in [tables::bronze(), tables::silver(), tables::exposures(), tables::dead_letters(), tables::ledger()] {
+        lake.table(&spec).await?;
+    }
+    for model in config.models()?.iter() {
+        Fed::open(lake, &Names::live(), model).await?;
+    }
+    Ok(())
 }
 
 impl Pipeline {

@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use contract::Identity;
+use arrow::array::RecordBatch;
 use lake::{Commit, Table};
+use medallion::frontier::{self, Reached, Task, in_buckets};
 use medallion::ledger::Counts;
 use medallion::silver::{self, Candidates, Rules};
+use medallion::tables::Engine;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,12 +26,8 @@ use crate::identities::Identities;
 use crate::stage::{Stage, Step, Surroundings, compute};
 use crate::status::Status;
 use crate::tables::Names;
-use crate::work::{BUCKETS, Work, bucket_of, may_meet};
+use crate::work::{Work, may_meet};
 use crate::{bronze, metrics, tables};
-
-mod frontier;
-
-use frontier::{Reached, Task};
 
 /// Versions of Bronze that are looked at in one step.
 const VERSIONS_MAX: i64 = 256;
@@ -49,6 +45,8 @@ pub(crate) struct Silver {
     rules: Rules,
     size_max: Size,
     work: Work,
+    /// Whose the stream is.
+    owner: Engine,
     /// How far the buckets are that this process has taken its places in.
     reached: BTreeMap<u32, Reached>,
     /// Of these, what Silver says itself; it may be behind where there was nothing to say.
@@ -87,6 +85,7 @@ impl Silver {
             rules: config.rules(),
             size_max: Size { rows: config.silver_rows_max, bytes: config.silver_bytes_max },
             work: work.clone(),
+            owner: Engine::Workers,
             reached: BTreeMap::new(),
             said: BTreeMap::new(),
             look_every: config.commit_interval,
@@ -113,6 +112,7 @@ impl Silver {
             // Every commit relies on it: what is decided here is decided on these rows and no others.
             table.progress(tables::REPLACEMENTS).await?;
         }
+        self.owner = Engine::of(self.silver.progress(tables::ENGINE).await?);
         let (mut reached, mut said) = (BTreeMap::new(), BTreeMap::new());
         for bucket in self.work.buckets() {
             let progress = tables::progress_in_bucket(bucket);
@@ -143,7 +143,7 @@ impl Silver {
         let batches = self.bronze.read(files, None).await?;
         let (rules, buckets) = (self.rules.clone(), task.buckets.clone());
         let refined = compute(Self::NAME, move || {
-            let batches = batches.into_iter().map(|batch| only(batch, &buckets)).collect::<Result<Vec<_>, Error>>()?;
+            let batches = batches.iter().map(|batch| in_buckets(batch, &buckets)).collect::<Result<Vec<_>, _>>()?;
             let read = batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
             Ok((refine_all(&batches, &rules)?, read))
         });
@@ -168,7 +168,9 @@ impl Silver {
             self.dead_letters.append(dead_letters, commit(None)).await?;
         }
         // What was counted is told by Silver's own commit, also for the dead letters: it alone says that a range is decided about.
-        let committed = self.silver.append(vec![chosen.events], commit(Some(&counts))).await?;
+        let mut commit = commit(Some(&counts));
+        commit.guards.push(tables::ENGINE.to_owned());
+        let committed = self.silver.append(vec![chosen.events], commit).await?;
         self.moved(task, through, true);
         self.note(&counts);
         self.identities.insert(&self.silver, committed.version, chosen.winners).await?;
@@ -193,7 +195,8 @@ impl Silver {
         let unsaid = task.buckets.iter().filter_map(|bucket| self.said.get(bucket)).any(|said| through - said >= VERSIONS_UNSAID_MAX);
         if unsaid {
             let progress = task.buckets.iter().map(|bucket| (tables::progress_in_bucket(*bucket), through)).collect();
-            self.silver.append(Vec::new(), Commit { progress, guards: guards(), info: info(through, None) }).await?;
+            let guards = guards().into_iter().chain([tables::ENGINE.to_owned()]).collect();
+            self.silver.append(Vec::new(), Commit { progress, guards, info: info(through, None) }).await?;
         }
         self.moved(task, through, unsaid);
         Ok(())
@@ -217,8 +220,11 @@ impl Stage for Silver {
 
     async fn step(&mut self) -> Result<Step, Error> {
         let began = Instant::now();
-        if !self.reached.keys().copied().eq(self.work.buckets()) {
+        if !self.reached.keys().copied().eq(self.work.buckets()) || self.owner != Engine::Workers {
             self.recover().await?;
+        }
+        if self.owner != Engine::Workers {
+            return Ok(Step::Idle);
         }
         let Some((task, through, files)) = self.next().await? else { return Ok(Step::Idle) };
         if files.is_empty() {
@@ -261,22 +267,6 @@ pub(crate) fn may_hold(file: &lake::Added, buckets: &BTreeSet<u32>) -> bool {
     let Some(taken) = Taken::read(&file.info) else { return true };
     let meets = |partition: &u32| buckets.iter().any(|bucket| may_meet(*bucket, *partition, taken.partitions));
     taken.from.keys().any(meets)
-}
-
-/// The rows whose identity is in these buckets.
-fn only(batch: RecordBatch, buckets: &BTreeSet<u32>) -> Result<RecordBatch, Error> {
-    if buckets.len() == BUCKETS as usize {
-        return Ok(batch);
-    }
-    let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-    // Without its identity no row can be read at all: the next step says what is wrong with the table.
-    let (Some(sources), Some(ids)) = (text("source"), text("event_id")) else { return Ok(batch) };
-    let is_in = |(source, event_id): (Option<&str>, Option<&str>)| {
-        let identity = Identity { source: source.unwrap_or_default(), event_id: event_id.unwrap_or_default() };
-        Some(buckets.contains(&bucket_of(&identity.digest())))
-    };
-    let mask: BooleanArray = sources.iter().zip(ids).map(is_in).collect();
-    Ok(filter_record_batch(&batch, &mask).map_err(medallion::Error::from)?)
 }
 
 fn guards() -> Vec<String> {

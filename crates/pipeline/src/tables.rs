@@ -5,51 +5,10 @@ use medallion::schema;
 
 use crate::error::Error;
 
-/// Every event the gate took, as it came.
-pub const BRONZE: &str = "bronze.events";
-/// One row an event.
-pub const SILVER: &str = "silver.events";
-/// One row an exposure.
-pub const EXPOSURES: &str = "silver.exposures";
-/// What could not be accepted or understood, with the reason.
-pub const DEAD_LETTERS: &str = "dead_letters";
-/// Counts and digests by stage, source and hour.
-pub const LEDGER: &str = "ledger";
-
-/// The ids of erased persons, as keyed digests.
-pub const ERASED: &str = "erased";
-
-/// The progress of a stage that reads the table `name`: the version up to which it has read.
-pub(crate) fn progress_in(name: &str) -> String {
-    format!("tidegate:{name}")
-}
-
-/// The progress of Silver in a bucket of identities: the version of Bronze up to which it has decided about them.
-pub(crate) fn progress_in_bucket(bucket: u32) -> String {
-    format!("tidegate:{BRONZE}:{bucket}")
-}
-
-/// The newest generation of the journal that Bronze took records of.
-pub(crate) const GENERATION: &str = "tidegate:journal";
-
-/// The progress of the stage that reads a partition of the journal: the offset from which it has still to read.
-pub(crate) fn progress_in_journal(generation: u32, partition: u32) -> String {
-    format!("tidegate:journal:{generation}:{partition}")
-}
-
-/// The newest erasure: in `erased` the one that is on the list, in Bronze and the dead letters the one from which on its events are kept out.
-pub(crate) const ERASURES: &str = "tidegate:erasures";
-
-/// The newest erasure for which a partition of the journal was made to forget what it had.
-pub(crate) fn progress_in_forgetting(partition: u32) -> String {
-    format!("tidegate:erasures:{partition}")
-}
-
-/// Under which name a commit says that it put other rows in the place of all there were.
-pub(crate) const REPLACED: &str = "replaced";
-
-/// The progress that says how often all rows of a table of Silver were replaced.
-pub(crate) const REPLACEMENTS: &str = "tidegate:replacements";
+pub use medallion::tables::{BRONZE, DEAD_LETTERS, ERASED, EXPOSURES, LEDGER, SILVER};
+pub(crate) use medallion::tables::{
+    ENGINE, ERASURES, GENERATION, REPLACED, REPLACEMENTS, progress_in, progress_in_bucket, progress_in_forgetting, progress_in_journal,
+};
 
 /// The schema of Silver's tables that every stage and reader takes.
 const LIVE: &str = "silver";

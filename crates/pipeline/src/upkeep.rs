@@ -2,6 +2,7 @@
 
 use contract::Timestamp;
 use lake::{Lake, Table};
+use medallion::frontier::BUCKETS;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -9,7 +10,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::gold::Models;
 use crate::ledger::COUNTED;
-use crate::work::{BUCKETS, Work};
+use crate::work::Work;
 use crate::{replay, retention, tables};
 
 /// Does the upkeep until it is stopped. What fails is tried again when it is due again: nothing depends on it soon.

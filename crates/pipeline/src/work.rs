@@ -6,18 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use journal::{Journal, Share, partition_of};
+use journal::{Journal, Share};
+use medallion::frontier::BUCKETS;
+use medallion::tables::Engine;
 use tokio::sync::watch;
-
-/// Into how many buckets the identities are divided, and so over how many processes the making of Silver can be. Progress is kept by bucket in the tables
-/// of the lake: another number would be another lake.
-pub(crate) const BUCKETS: u32 = 16;
-
-/// The bucket of an identity.
-pub(crate) fn bucket_of(digest: &[u8; 16]) -> u32 {
-    partition_of(digest, BUCKETS)
-}
 
 /// Whether a partition, of so many, can hold records of a bucket: both are remainders of one number.
 pub(crate) fn may_meet(bucket: u32, partition: u32, partitions: u32) -> bool {
@@ -35,18 +30,20 @@ pub(crate) struct Work {
     share: watch::Receiver<Share>,
     partitions: u32,
     is_shared: bool,
+    /// Whether another engine owns the stream, as this process last read it.
+    is_waiting: Arc<AtomicBool>,
 }
 
 impl Work {
     /// Asks for a part of what this journal brings.
     pub(crate) fn of(journal: &dyn Journal) -> Self {
-        Self { share: journal.share(), partitions: journal.partitions(), is_shared: journal.is_shared() }
+        Self { share: journal.share(), partitions: journal.partitions(), is_shared: journal.is_shared(), is_waiting: Arc::default() }
     }
 
     /// All of it, for good.
     pub(crate) fn whole() -> Self {
         let (_, share) = watch::channel(Share::new(BTreeSet::from([0])));
-        Self { share, partitions: 1, is_shared: false }
+        Self { share, partitions: 1, is_shared: false, is_waiting: Arc::default() }
     }
 
     /// The partitions it has now.
@@ -66,6 +63,25 @@ impl Work {
         self.share.borrow().contains(&0)
     }
 
+    /// Whether it makes what one process makes for all of Silver: it leads, and no other engine does it.
+    pub(crate) fn makes(&self) -> bool {
+        self.leads() && !self.is_waiting.load(Ordering::Relaxed)
+    }
+
+    /// Notes who owns the stream.
+    pub(crate) fn note_owner(&self, owner: Engine) {
+        let is_waiting = owner != Engine::Workers;
+        let waited = self.is_waiting.swap(is_waiting, Ordering::Relaxed);
+        if is_waiting && !waited {
+            tracing::info!(
+                owner = owner.as_str(),
+                "another engine owns the stream: this worker waits until it is handed back (`tidegate engine workers`)"
+            );
+        } else if waited && !is_waiting {
+            tracing::info!("the stream is the workers' again");
+        }
+    }
+
     /// Whether other processes may have parts of the work.
     pub(crate) fn is_shared(&self) -> bool {
         self.is_shared
@@ -81,13 +97,14 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use journal::partition_of;
+    use medallion::frontier::bucket_of;
 
     use super::*;
 
     fn work(share: &[u32], partitions: u32) -> Work {
         let (_, share) = watch::channel(Arc::new(share.iter().copied().collect()));
-        Work { share, partitions, is_shared: true }
+        Work { share, partitions, is_shared: true, is_waiting: Arc::default() }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::commands::compact::CompactArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::engine::EngineArgs;
 use crate::commands::erase::EraseArgs;
 use crate::commands::expire::ExpireArgs;
 use crate::commands::gold::GoldArgs;
@@ -22,6 +23,7 @@ use crate::commands::restore::RestoreArgs;
 use crate::commands::send::SendArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::source::SourceArgs;
+use crate::commands::spark::SparkArgs;
 use crate::commands::sql::SqlArgs;
 use crate::commands::trace::TraceArgs;
 use crate::demo::DemoArgs;
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     Config(ConfigArgs),
     Journal(JournalArgs),
+    Engine(EngineArgs),
+    Spark(SparkArgs),
     /// Measure a running server
     Bench(BenchArgs),
 }
@@ -150,6 +154,13 @@ mod tests {
         check("tidegate erase", false);
         check("tidegate expire --dry-run --format json --data d", true);
         check("tidegate config --format json", true);
+        check("tidegate engine", true);
+        check("tidegate engine spark --data d --format json", true);
+        check("tidegate engine flink", false);
+        check("tidegate spark submit --master local[2] --once --dry-run --jars j -- --executor-memory 2g", true);
+        check("tidegate spark submit --executor-memory 2g", false);
+        check("tidegate spark status --format json", true);
+        check("tidegate spark", false);
         check("tidegate querry x", false);
     }
 }

@@ -74,6 +74,8 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Plan(args) => commands::plan::run(args),
         Command::Config(args) => commands::config::run(&args),
         Command::Journal(args) => Box::pin(commands::journal::run(args)).await,
+        Command::Engine(args) => commands::engine::run(args).await,
+        Command::Spark(args) => Box::pin(commands::spark::run(args)).await,
         Command::Bench(args) => bench::run(args).await.map(|()| true),
     }
 }

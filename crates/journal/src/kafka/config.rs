@@ -124,6 +124,17 @@ impl Config {
         self.complaint().map_or(Ok(()), |what| Err(OpenError::Settings(what)))
     }
 
+    /// What a Kafka client in Java is told to reach this cluster, secrets among it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Settings`] where a file cannot be read.
+    pub fn java_properties(&self) -> Result<Vec<(&'static str, String)>, OpenError> {
+        let mut properties = vec![("bootstrap.servers", self.brokers.join(","))];
+        properties.extend(self.security.java_properties()?);
+        Ok(properties)
+    }
+
     /// The largest message that goes to Kafka.
     pub(super) fn message_bytes_max(&self) -> usize {
         self.record_bytes_max.saturating_add(RECORD_OVERHEAD_BYTES)

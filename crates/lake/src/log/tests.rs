@@ -4,7 +4,8 @@ fn read(lines: &[&str]) -> Result<Entry, Error> {
     parse("t", 3, &Bytes::from(lines.join("\n")))
 }
 
-const INFO: &str = r#"{"commitInfo":{"timestamp":1,"operation":"WRITE","tidegate":{"stage":"bronze","commit_id":"x"}}}"#;
+const INFO: &str =
+    r#"{"commitInfo":{"timestamp":1,"operation":"WRITE","userMetadata":"{\"tidegate\":{\"stage\":\"bronze\",\"commit_id\":\"x\"}}"}}"#;
 
 #[test]
 fn a_version_is_read_into_what_matters() {
@@ -39,7 +40,7 @@ fn a_version_is_read_into_what_matters() {
 #[test]
 fn commits_of_others_have_nothing_of_ours() {
     let entry = read(&[
-        r#"{"commitInfo":{"operation":"WRITE"}}"#,
+        r#"{"commitInfo":{"operation":"WRITE","userMetadata":"loaded by hand"}}"#,
         r#"{"add":{"path":"1","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true}}"#,
     ]);
     let entry = entry.unwrap();

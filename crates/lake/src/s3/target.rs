@@ -61,6 +61,19 @@ impl Target {
         Ok(Self { root, bucket, endpoint, region, virtual_hosted, allow_http })
     }
 
+    /// How Hadoop's S3A is told to come here.
+    pub(crate) fn hadoop(&self) -> Vec<(String, String)> {
+        let mut properties =
+            vec![("endpoint.region".to_owned(), self.region.clone()), ("path.style.access".to_owned(), (!self.virtual_hosted).to_string())];
+        if let Some(endpoint) = &self.endpoint {
+            // It puts the bucket into the host itself.
+            let endpoint = endpoint.replacen(&format!("://{}.", self.bucket), "://", usize::from(self.virtual_hosted));
+            properties.push(("connection.ssl.enabled".to_owned(), endpoint.starts_with("https://").to_string()));
+            properties.push(("endpoint".to_owned(), endpoint));
+        }
+        properties.into_iter().map(|(name, value)| (format!("fs.s3a.{name}"), value)).collect()
+    }
+
     /// For messages.
     pub(crate) fn place(&self) -> String {
         self.endpoint.clone().unwrap_or_else(|| format!("AWS in the region {}", self.region))

@@ -44,6 +44,30 @@ async fn requests_go_where_settings_and_variables_say() {
 }
 
 #[test]
+fn hadoop_is_told_the_same() {
+    let check = |given: Given<'_>, expect: &[(&str, &str)]| {
+        let told = target(given).unwrap().hadoop();
+        let told: Vec<(&str, &str)> = told.iter().map(|(name, value)| (name.strip_prefix("fs.s3a.").unwrap(), value.as_str())).collect();
+        assert_eq!(told, expect, "{given:?}");
+    };
+    check(("s3://b/p", "{}", AT_AWS), &[("endpoint.region", "eu-central-1"), ("path.style.access", "false")]);
+    let loopback = [
+        ("endpoint.region", "us-east-1"),
+        ("path.style.access", "true"),
+        ("connection.ssl.enabled", "false"),
+        ("endpoint", "http://127.0.0.1:9000"),
+    ];
+    check(("s3://b/p", "{}", LOOPBACK), &loopback);
+    let in_host = [
+        ("endpoint.region", "us-east-1"),
+        ("path.style.access", "false"),
+        ("connection.ssl.enabled", "true"),
+        ("endpoint", "https://s3.example.com:8443"),
+    ];
+    check(("s3://b/p", r#"{"endpoint":"https://s3.example.com:8443","path_style":false}"#, &[]), &in_host);
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused_with_advice() {
     let check = |given: Given<'_>, expect: &str| {
         let error = target(given).unwrap_err();

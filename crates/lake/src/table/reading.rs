@@ -41,7 +41,7 @@ impl Table {
         Ok(all)
     }
 
-    /// What the commits of these versions say under `tidegate`, oldest first; empty for commits that say nothing.
+    /// What the commits of these versions say under `tidegate` in their user metadata, oldest first; empty for commits that say nothing.
     ///
     /// # Errors
     /// As [`Table::added`].

@@ -1,6 +1,6 @@
 //! Rows that may become rows of Silver.
 
-use arrow::array::{AsArray as _, RecordBatch};
+use arrow::array::{AsArray as _, Int64Array, RecordBatch};
 use contract::{Identity, Position, Timestamp, WireFormat};
 
 use super::decode::TABLE;
@@ -53,6 +53,19 @@ impl Candidates {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// The value of a column of the rows of Bronze that they were read from, for each candidate in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Answers`] when the column is not as long as these rows.
+    pub fn values(&self, column: &Int64Array) -> Result<Vec<Option<i64>>, Error> {
+        use arrow::array::Array as _;
+        if column.len() != self.bronze.num_rows() {
+            return Err(Error::Answers { candidates: self.bronze.num_rows(), answers: column.len() });
+        }
+        Ok(self.rows.rows().iter().map(|row| column.is_valid(*row as usize).then(|| column.value(*row as usize))).collect())
     }
 
     /// The event id and the identity's digest of each, in order: what the index of Silver's identities is asked.

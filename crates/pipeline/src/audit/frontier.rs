@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use lake::Table;
+use medallion::frontier::{BUCKETS, bucket_of};
 
 use crate::bronze::Taken;
 use crate::error::Error;
 use crate::tables;
-use crate::work::{BUCKETS, bucket_of};
 
 /// How far Silver has come.
 #[derive(Debug, Default)]

@@ -148,7 +148,7 @@ impl Fed {
 
     /// Whether the table was made by another definition than the model has now, or never.
     pub(super) fn is_of_another_definition(&self) -> bool {
-        self.definition & ((1 << DEFINITION_BITS) - 1) != short(&self.model)
+        self.definition & ((1 << DEFINITION_BITS) - 1) != definition(&self.model)
     }
 
     /// Brings the table up to what the model reads. `None`: there was nothing to do.
@@ -306,7 +306,7 @@ impl Fed {
         }
         if self.is_of_another_definition() {
             let changes = (self.definition >> DEFINITION_BITS) + 1;
-            progress.push((DEFINITION.to_owned(), changes << DEFINITION_BITS | short(&self.model)));
+            progress.push((DEFINITION.to_owned(), changes << DEFINITION_BITS | definition(&self.model)));
         }
         let lot_max =
             if self.inputs.iter().any(|feed| is_unbounded(feed.input.span)) { PARTITIONS_OF_ALL_DAYS_MAX } else { PARTITIONS_MAX };
@@ -375,7 +375,8 @@ fn is_unbounded(span: Span) -> bool {
     matches!(span, Span::Days { before: None, .. } | Span::Days { after: None, .. })
 }
 
-fn short(model: &Model) -> i64 {
+/// The definition of a model as its table keeps it in the progress `tidegate:definition`, below the number of times it was changed: 40 bits.
+pub fn definition(model: &Model) -> i64 {
     // Never zero, which is no definition.
     i64::try_from(model.definition() >> (u64::BITS - DEFINITION_BITS)).unwrap_or_default().max(1)
 }

@@ -10,12 +10,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Phase, Progress, Replay, Watcher, drop_build, sorted};
+use medallion::frontier::BUCKETS;
+
 use crate::audit::said::Said;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::retention;
 use crate::tables::{self, Names};
-use crate::work::BUCKETS;
 
 /// How often live stages may be faster before it is given up.
 const ATTEMPTS_MAX: u32 = 50;

@@ -14,6 +14,8 @@ use serde_json::{Map, Value};
 
 use super::days::Days;
 use super::{Phase, Progress, Watcher, prefix};
+use medallion::frontier::BUCKETS;
+
 use crate::config::Config;
 use crate::error::Error;
 use crate::ledger::posted;
@@ -21,7 +23,6 @@ use crate::retention;
 use crate::silver::refine_all;
 use crate::stage::compute;
 use crate::tables::{self, Names};
-use crate::work::BUCKETS;
 
 const STAGE: &str = "replay";
 /// The progress of the pass: the identities up to this prefix are decided about.

@@ -73,7 +73,7 @@ async fn list(lake: &Lake, args: &RestoreArgs) -> anyhow::Result<bool> {
     let columns = ["version", "made at", "what", "by", "rows added", "files added", "files removed"];
     let mut rows = output::stdout(args.format, output::heads(args.format, columns))?;
     for version in table.history(VERSIONS_MAX).await? {
-        let lake::Version { number, made_at, what, by, rows_added, files_added, files_removed } = version;
+        let lake::Version { number, made_at, what, by, rows_added, files_added, files_removed, engine: _ } = version;
         let made_at = made_at.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
         let by = by.unwrap_or_else(|| "tidegate".to_owned());
         rows.write(vec![

@@ -153,21 +153,50 @@ impl Security {
                 properties.push((name, path(file)?));
             }
         }
-        let password = match &self.password_file {
-            Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(|error| unusable(file, &error.to_string()))?;
-                Some(text.trim_end().to_owned())
-            }
-            None => self.password.as_ref().map(|secret| secret.0.clone()),
-        };
         let others = [
             ("ssl.key.password", self.key_password.as_ref().map(|secret| secret.0.clone())),
             ("sasl.mechanism", self.mechanism.map(|mechanism| mechanism.name().to_owned())),
             ("sasl.username", self.username.clone()),
-            ("sasl.password", password),
+            ("sasl.password", self.password()?),
         ];
         properties.extend(others.into_iter().filter_map(|(name, value)| Some((name, value?))));
         Ok(properties)
+    }
+
+    /// What a Java client is told, which has other names for the same. Reads the files: the client may run where they are not.
+    pub(in super::super) fn java_properties(&self) -> Result<Vec<(&'static str, String)>, OpenError> {
+        let mut properties = vec![("security.protocol", self.protocol.name().to_uppercase())];
+        let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| unusable(path, &error.to_string()));
+        if let Some(file) = &self.ca_file {
+            properties.extend([("ssl.truststore.type", "PEM".to_owned()), ("ssl.truststore.certificates", read(file)?)]);
+        }
+        if let (Some(certificate), Some(key)) = (&self.certificate_file, &self.key_file) {
+            properties.extend([("ssl.keystore.type", "PEM".to_owned()), ("ssl.keystore.certificate.chain", read(certificate)?)]);
+            properties.push(("ssl.keystore.key", read(key)?));
+        }
+        if let Some(secret) = &self.key_password {
+            properties.push(("ssl.key.password", secret.0.clone()));
+        }
+        if let (Some(mechanism), Some(user), Some(password)) = (self.mechanism, &self.username, self.password()?) {
+            let module = match mechanism {
+                Mechanism::Plain => "org.apache.kafka.common.security.plain.PlainLoginModule",
+                Mechanism::ScramSha256 | Mechanism::ScramSha512 => "org.apache.kafka.common.security.scram.ScramLoginModule",
+            };
+            let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+            let login = format!("{module} required username=\"{}\" password=\"{}\";", quoted(user), quoted(&password));
+            properties.extend([("sasl.mechanism", mechanism.name().to_owned()), ("sasl.jaas.config", login)]);
+        }
+        Ok(properties)
+    }
+
+    fn password(&self) -> Result<Option<String>, OpenError> {
+        match &self.password_file {
+            Some(file) => {
+                let text = std::fs::read_to_string(file).map_err(|error| unusable(file, &error.to_string()))?;
+                Ok(Some(text.trim_end().to_owned()))
+            }
+            None => Ok(self.password.as_ref().map(|secret| secret.0.clone())),
+        }
     }
 }
 
@@ -210,6 +239,24 @@ mod tests {
         for shown in [format!("{security:?}"), serde_json::to_string(&security).unwrap()] {
             assert!(shown.contains("***") && !shown.contains("hunter"), "{shown}");
         }
+    }
+
+    #[test]
+    fn java_clients_have_their_own_names() {
+        let json = r#"{"protocol": "sasl_ssl", "mechanism": "scram_sha_512", "username": "u", "password": "a\"b\\c"}"#;
+        let security: Security = serde_json::from_str(json).unwrap();
+        let expect = [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.jaas.config", r#"org.apache.kafka.common.security.scram.ScramLoginModule required username="u" password="a\"b\\c";"#),
+        ];
+        assert_eq!(security.java_properties().unwrap(), expect.map(|(name, value)| (name, value.to_owned())));
+        assert_eq!(Security::default().java_properties().unwrap(), [("security.protocol", "PLAINTEXT".to_owned())]);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, "PEM of the authority").unwrap();
+        let security = Security { protocol: Protocol::Ssl, ca_file: Some(file), ..Security::default() };
+        assert!(security.java_properties().unwrap().contains(&("ssl.truststore.certificates", "PEM of the authority".to_owned())));
     }
 
     #[test]

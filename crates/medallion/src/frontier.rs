@@ -1,21 +1,55 @@
-//! How far each bucket of identities has come, and what is to be decided about next. Pure.
+//! How far each bucket of identities has come in Silver, and what is to be decided about next.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use contract::Identity;
+
+use crate::columns::{Columns, conform};
+use crate::{Error, schema};
+
+/// Into how many buckets the identities are divided, and so over how many workers the making of Silver can be. Progress is kept by bucket in the tables
+/// of the lake: another number would be another lake.
+pub const BUCKETS: u32 = 16;
+
+/// The bucket of an identity, by its digest: the first 8 bytes, little endian, modulo [`BUCKETS`].
+pub fn bucket_of(digest: &[u8; 16]) -> u32 {
+    let [a, b, c, d, e, f, g, h, ..] = *digest;
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]) % u64::from(BUCKETS)) as u32
+}
+
+/// The rows whose identity is in these buckets.
+///
+/// # Errors
+///
+/// [`Error::Column`] when the rows have no identity.
+pub fn in_buckets(batch: &RecordBatch, buckets: &BTreeSet<u32>) -> Result<RecordBatch, Error> {
+    if (0..BUCKETS).all(|bucket| buckets.contains(&bucket)) {
+        return Ok(batch.clone());
+    }
+    let identities = conform(batch, &schema::identity(), "the rows")?;
+    let columns = Columns { batch: &identities, table: "the rows" };
+    let (sources, ids) = (columns.text("source")?, columns.text("event_id")?);
+    let is_in = |row| buckets.contains(&bucket_of(&Identity { source: sources.value(row), event_id: ids.value(row) }.digest()));
+    let mask: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_in(row))).collect();
+    Ok(filter_record_batch(batch, &mask)?)
+}
+
 /// The version of Bronze up to which the tables have what was decided about one bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Reached {
+pub struct Reached {
     /// Silver's events: what they have is decided.
-    pub(super) silver: i64,
+    pub silver: i64,
     /// The exposures, which are committed before and may be ahead after a crash.
-    pub(super) exposures: i64,
+    pub exposures: i64,
     /// The dead letters, likewise.
-    pub(super) dead_letters: i64,
+    pub dead_letters: i64,
 }
 
 impl Reached {
-    /// From the progress of the three tables. What is behind Silver is as good as level with it: there was nothing to commit.
-    pub(super) fn new(silver: i64, exposures: i64, dead_letters: i64) -> Self {
+    /// From the progress of the three tables, -1 where there is none. What is behind Silver is as good as level with it: there was nothing to commit.
+    pub fn new(silver: i64, exposures: i64, dead_letters: i64) -> Self {
         Self { silver, exposures: exposures.max(silver), dead_letters: dead_letters.max(silver) }
     }
 
@@ -27,21 +61,23 @@ impl Reached {
 
 /// What is to be decided about next: these buckets, in versions of Bronze after `after`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Task {
-    pub(super) buckets: BTreeSet<u32>,
-    pub(super) after: i64,
+pub struct Task {
+    /// The buckets, all equally far.
+    pub buckets: BTreeSet<u32>,
+    /// The version of Bronze that they have come to.
+    pub after: i64,
     /// The version not to go beyond.
-    pub(super) through_max: i64,
+    pub through_max: i64,
     /// Whether `through_max` has to be reached in one step, because a table has everything up to there.
-    pub(super) whole: bool,
+    pub whole: bool,
     /// How far the tables are, the same for all of the buckets.
-    pub(super) reached: Reached,
+    pub reached: Reached,
 }
 
 /// The buckets that are furthest behind, as far as they can go together. `None` when all are at the newest version.
 ///
 /// A table that is ahead bounds the step: up to there it has every row, behind it none. So does the place of other buckets: from there on all go on in one step.
-pub(super) fn next(reached: &BTreeMap<u32, Reached>, newest: i64, versions_max: i64) -> Option<Task> {
+pub fn next(reached: &BTreeMap<u32, Reached>, newest: i64, versions_max: i64) -> Option<Task> {
     let last = *reached.values().min()?;
     let after = last.silver;
     if after >= newest {

@@ -1,0 +1,55 @@
+"""The ledger: what each commit counted, as rows to query, once each."""
+
+import json
+
+from pyspark.sql import SparkSession
+
+from tidegate._medallion import ledger_rows
+from tidegate.spark import tables
+from tidegate.spark.settings import Settings
+from tidegate.spark.tables import Table
+
+COUNTED = (tables.BRONZE, tables.SILVER, tables.DEAD_LETTERS)
+VERSIONS_MAX = 1_000
+"""Versions that are read in one step."""
+
+
+class Ledger:
+    """The stage."""
+
+    def __init__(self, spark: SparkSession, settings: Settings) -> None:
+        self._spark = spark
+        self._ledger = Table(spark, settings.root, tables.LEDGER)
+        self._counted = [Table(spark, settings.root, name) for name in COUNTED]
+        self._through: dict[str, int] = {}
+        self.take_position()
+
+    def take_position(self) -> None:
+        """Forgets what it believes, and takes its place from the table."""
+        self._ledger.refresh()
+        self._through = {name: self._ledger.progress(tables.in_table(name)) for name in COUNTED}
+
+    def step(self) -> bool:
+        """Takes in what was committed since. False: there was nothing."""
+        moved = False
+        for table in self._counted:
+            after = self._through[table.name]
+            through = min(table.refresh(), after + VERSIONS_MAX)
+            commits = [
+                (info.get("stage", ""), version, info.get("input_version"), json.dumps(info["counts"]))
+                for version, info in table.infos(after, through)
+                if "counts" in info
+            ]
+            if commits:
+                rows = self._spark.createDataFrame(ledger_rows_table(table.name, commits), self._ledger.frame().schema)
+                self._ledger.append(rows.coalesce(1), {tables.in_table(table.name): through}, [], {"stage": "ledger"})
+                moved = True
+            self._through[table.name] = through
+        return moved
+
+
+def ledger_rows_table(name: str, commits: list):
+    """As the table that Spark takes."""
+    import pyarrow as pa
+
+    return pa.Table.from_batches([ledger_rows(name, commits)])

@@ -1,0 +1,108 @@
+"""Tables of the lake, as the stages use them. The names of progress are those of the workers in Rust."""
+
+import json
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+
+from tidegate.spark.errors import told
+
+BRONZE = "bronze.events"
+SILVER = "silver.events"
+EXPOSURES = "silver.exposures"
+DEAD_LETTERS = "dead_letters"
+LEDGER = "ledger"
+ERASED = "erased"
+
+GENERATION = "tidegate:journal"
+ERASURES = "tidegate:erasures"
+REPLACEMENTS = "tidegate:replacements"
+ENGINE = "tidegate:engine"
+NEVER = -1
+"""Progress that there is none of."""
+
+
+def in_journal(generation: int, partition: int) -> str:
+    return f"tidegate:journal:{generation}:{partition}"
+
+
+def in_table(name: str) -> str:
+    return f"tidegate:{name}"
+
+
+def in_bucket(bucket: int) -> str:
+    return f"tidegate:{BRONZE}:{bucket}"
+
+
+def is_spark(engine: int) -> bool:
+    """Whose the stream is: it grows by one when it changes hands, and an even number, or none, is the workers'."""
+    return engine % 2 == 1
+
+
+class Table:
+    """A table at the version it last read, with what its stage was told of its progress."""
+
+    def __init__(self, spark: SparkSession, root: str, name: str) -> None:
+        self.spark = spark
+        self.name = name
+        self.path = f"{root}/{name.replace('.', '/')}"
+        self._java = spark._jvm.io.tidegate.spark.LakeTable.open(spark._jsparkSession, self.path)
+        self._told: dict[str, int] = {}
+        self._progress: dict[str, int] = {}
+        self.refresh()
+
+    def refresh(self) -> int:
+        """Reads what others committed; tells the newest version. What the stage was told stays."""
+        version = self._java.refresh()
+        self._progress = {name: int(number) for name, number in self._java.progress().items()}
+        return version
+
+    @property
+    def version(self) -> int:
+        return self._java.version()
+
+    def progress(self, name: str) -> int:
+        """Tells the stage how far something is. A later commit that names it relies on that."""
+        number = self._progress.get(name, NEVER)
+        self._told[name] = number
+        return number
+
+    def frame(self) -> DataFrame:
+        """The table at this version."""
+        return self.spark.read.format("delta").option("versionAsOf", self.version).load(self.path)
+
+    def added(self, after: int, through: int) -> list:
+        """The files that these versions added with new rows, oldest first."""
+        return list(self._java.added(after, through))
+
+    def infos(self, after: int, through: int) -> list[tuple[int, dict]]:
+        """What the commits of these versions tell, oldest first."""
+        return [(after + 1 + number, info_of(text)) for number, text in enumerate(self._java.infos(after, through))]
+
+    def read(self, files: list) -> DataFrame:
+        """The rows of some of its files."""
+        return DataFrame(self._java.read(files), self.spark)
+
+    def append(self, rows: DataFrame | None, progress: dict[str, int], guards: list[str], info: dict) -> int:
+        """Commits rows and progress together, if neither this progress nor that of the guards has been moved since the stage was told of it.
+
+        Raises `Fenced` where it has.
+        """
+        asked = {name: self._told[name] for name in [*progress, *guards]}
+        try:
+            version = self._java.append(rows._jdf if rows is not None else None, progress, asked, json.dumps({"tidegate": info}))
+        except Py4JJavaError as error:
+            raise told(error) from None
+        self._told |= progress
+        self._progress = {name: int(number) for name, number in self._java.progress().items()}
+        return version
+
+
+def info_of(text: str) -> dict:
+    """What a commit's user metadata tells; nothing where it is not ours."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return {}
+    info = document.get("tidegate") if isinstance(document, dict) else None
+    return info if isinstance(info, dict) else {}
