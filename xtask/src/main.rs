@@ -7,6 +7,7 @@ mod lint;
 mod place;
 mod rust;
 mod servers;
+mod spark;
 mod step;
 mod up;
 
@@ -23,8 +24,9 @@ Checks the repository, and runs what is in it.
 Usage: cargo xtask <COMMAND>
 
 Commands:
-  test           all tests: Rust, then the real Python clients, then the real Node clients
+  test           all tests: Rust, then Spark, then the real Python clients, then the real Node clients
   test rust      the tests of all crates
+  test spark     the Spark job, on a cluster of its own, beside the workers
   test python    the Python clients and the converters in examples/, against the product
   test node      the Node clients, against the product
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
@@ -48,6 +50,7 @@ enum Command {
 enum Suite {
     All,
     Rust,
+    Spark,
     Python,
     Node,
 }
@@ -62,6 +65,7 @@ impl Command {
             ["up", "--data", folder] => Self::Up(Some(PathBuf::from(folder))),
             ["test"] => Self::Test(Suite::All),
             ["test", "rust"] => Self::Test(Suite::Rust),
+            ["test", "spark"] => Self::Test(Suite::Spark),
             ["test", "python"] => Self::Test(Suite::Python),
             ["test", "node"] => Self::Test(Suite::Node),
             _ => return None,
@@ -85,9 +89,10 @@ impl Command {
 
 fn test(place: &Place, suite: Suite) -> Result<()> {
     let includes = |part| suite == Suite::All || suite == part;
+    let needs_servers = suite != Suite::Node;
     // What would fail for want of an interpreter fails before half an hour of compiling.
-    let tools = (includes(Suite::Rust) || includes(Suite::Python)).then(servers::find).transpose()?;
-    let python = includes(Suite::Python).then(clients::python::find).transpose()?;
+    let tools = needs_servers.then(servers::find).transpose()?;
+    let python = (includes(Suite::Spark) || includes(Suite::Python)).then(clients::python::find).transpose()?;
     let node = includes(Suite::Node).then(clients::node::find).transpose()?;
     let servers = tools.map(|tools| servers::install(place, &tools)).transpose()?;
     rust::build_product(place)?;
@@ -95,8 +100,14 @@ fn test(place: &Place, suite: Suite) -> Result<()> {
         if includes(Suite::Rust) {
             rust::test(place, servers)?;
         }
-        if let Some(python) = python {
-            clients::python::test(place, &python, servers)?;
+        if let Some(python) = &python {
+            if includes(Suite::Spark) {
+                let spark = spark::install(place, python)?;
+                spark::test(place, servers, &spark)?;
+            }
+            if includes(Suite::Python) {
+                clients::python::test(place, python, servers)?;
+            }
         }
     }
     if node.is_some() {
@@ -137,6 +148,7 @@ mod tests {
         check("check", Some(Command::Check));
         check("test", Some(Command::Test(Suite::All)));
         check("test rust", Some(Command::Test(Suite::Rust)));
+        check("test spark", Some(Command::Test(Suite::Spark)));
         check("test python", Some(Command::Test(Suite::Python)));
         check("test node", Some(Command::Test(Suite::Node)));
         check("up", Some(Command::Up(None)));

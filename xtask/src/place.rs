@@ -48,6 +48,11 @@ impl Place {
         self.kept().join("up")
     }
 
+    /// The target folder.
+    pub(crate) fn target(&self) -> &Path {
+        self.kept()
+    }
+
     /// The target folder, beside what cargo puts there.
     fn kept(&self) -> &Path {
         self.release.parent().unwrap_or(&self.release)

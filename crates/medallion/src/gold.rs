@@ -23,6 +23,7 @@ use std::time::Duration;
 mod declared;
 mod header;
 mod models;
+pub mod reach;
 #[cfg(test)]
 mod tests;
 

@@ -20,7 +20,6 @@ use crate::work::Work;
 mod columns;
 mod fed;
 mod models;
-mod reach;
 pub mod state;
 mod unlike;
 

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use contract::{Erased, Position};
 use medallion::bronze::{Arrival, Rows};
 use medallion::frontier::{self, BUCKETS, Reached, in_buckets};
+use medallion::gold::{Span, reach};
 use medallion::ledger::{self, Committed, Counts};
 use medallion::schema;
 use medallion::silver::{self, Candidates, Rules};
@@ -277,6 +278,29 @@ fn ledger_rows(table: &str, commits: Vec<(String, i64, Option<i64>, String)>) ->
     ledger::batch(&commits).map(PyArrowType).map_err(refused)
 }
 
+/// The partitions, of those that are `known`, that hang on one that `changed`: all of them where a model reads a table as a `whole`, else those that have it among so many days before
+/// and after (`None`: all days).
+#[pyfunction]
+fn concerned(changed: BTreeSet<String>, whole: bool, before: Option<u32>, after: Option<u32>, known: BTreeSet<String>) -> BTreeSet<String> {
+    reach::concerned(&changed, span(whole, before, after), &known)
+}
+
+/// The condition, as SQL, for what has to be in view of a table to make these partitions.
+#[pyfunction]
+fn view(whole: bool, before: Option<u32>, after: Option<u32>, partitions: Vec<String>, column: &str, is_date: bool) -> String {
+    reach::view(span(whole, before, after), &partitions, column, is_date)
+}
+
+/// `column IN (…)`, for texts or dates.
+#[pyfunction]
+fn one_of(column: &str, partitions: Vec<String>, is_date: bool) -> String {
+    reach::one_of(column, &partitions, is_date)
+}
+
+fn span(whole: bool, before: Option<u32>, after: Option<u32>) -> Span {
+    if whole { Span::Whole } else { Span::Days { before, after } }
+}
+
 /// The newest time of receipt among rows of Bronze.
 fn newest(bronze: &RecordBatch) -> Option<i64> {
     max(bronze.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?)
@@ -307,5 +331,8 @@ fn _medallion(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(merged_counts, module)?)?;
     module.add_function(wrap_pyfunction!(totals, module)?)?;
     module.add_function(wrap_pyfunction!(ledger_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(concerned, module)?)?;
+    module.add_function(wrap_pyfunction!(view, module)?)?;
+    module.add_function(wrap_pyfunction!(one_of, module)?)?;
     Ok(())
 }

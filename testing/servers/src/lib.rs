@@ -1,4 +1,4 @@
-//! Real servers on loopback: Apache Kafka, an S3 gateway, and a proxy that spoils connections on request.
+//! Real servers on loopback: Apache Kafka, an S3 gateway, Apache Spark, and a proxy that spoils connections on request.
 //!
 //! Tests run against these, so that what is promised of Kafka and S3 is promised of the real ones; `cargo xtask up` runs the product on them. The servers
 //! are installed by `cargo xtask test`, never by this crate, and live as long as the value that stands for them: also where a test is killed.
@@ -11,6 +11,7 @@ mod process;
 mod proxy;
 mod s3;
 mod secure;
+mod spark;
 
 pub use freeze::{freeze, thaw};
 pub use guard::Guard;
@@ -19,6 +20,7 @@ pub use port::free as free_port;
 pub use proxy::{Fault, Proxy};
 pub use s3::{PROGRAM_VARIABLE, S3, S3Options};
 pub use secure::Secure;
+pub use spark::{SPARK_JARS_VARIABLE, SPARK_VARIABLE, Spark, SparkCluster};
 
 use std::path::PathBuf;
 
@@ -30,10 +32,10 @@ fn installed(variable: &str, what: &str) -> Result<PathBuf> {
         Some(path) => {
             let path = PathBuf::from(path);
             if !path.exists() {
-                bail!("{variable} names {}, which is not there; run `cargo xtask test rust`, which installs {what}", path.display());
+                bail!("{variable} names {}, which is not there; run `cargo xtask test`, which installs {what}", path.display());
             }
             Ok(path)
         }
-        None => bail!("this needs {what}: run `cargo xtask test rust`, which installs it, or set {variable} to where it is"),
+        None => bail!("this needs {what}: run `cargo xtask test`, which installs it, or set {variable} to where it is"),
     }
 }

@@ -62,7 +62,11 @@ pub(crate) fn test(place: &Place, python: &Python, servers: &Installed) -> Resul
 }
 
 /// The interpreter of an environment that has what the file lists.
-fn environment(place: &Place, python: &Python, name: &str, requirements: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// When the packages cannot be had.
+pub(crate) fn environment(place: &Place, python: &Python, name: &str, requirements: &Path) -> Result<PathBuf> {
     let folder = place.clients().join(name);
     let interpreter = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let listed = fs::read_to_string(requirements).with_context(|| format!("{} cannot be read", requirements.display()))?;

@@ -7,11 +7,11 @@ use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use datafusion::prelude::SessionContext;
 use lake::{Added, Commit, Lake, Table, TableSpec};
-use medallion::gold::{Input, Model, Span};
+use medallion::gold::{Input, Model, Span, reach};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{columns, reach};
+use super::columns;
 use crate::error::Error;
 use crate::tables::{self, Names};
 use crate::{metrics, retention};

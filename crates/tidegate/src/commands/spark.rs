@@ -156,6 +156,10 @@ fn configuration(hadoop: &[(String, String)]) -> Vec<(String, String)> {
         ("spark.log.level", "WARN"),
         // Stages run beside each other.
         ("spark.scheduler.mode", "FAIR"),
+        // What the models read goes by the names silver.events and the like in this session, and in no metastore.
+        ("spark.sql.catalogImplementation", "in-memory"),
+        // Logs of thousands of files; the default suits millions, and costs each commit a job of 50 tasks.
+        ("spark.databricks.delta.snapshotPartitions", "4"),
         // Else days would be written to many small files, one of each task.
         ("spark.databricks.delta.optimizeWrite.enabled", "true"),
     ];

@@ -15,4 +15,5 @@ mod process;
 mod recovery;
 mod replay;
 mod scaled;
+mod spark;
 mod traffic;

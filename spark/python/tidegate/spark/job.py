@@ -98,7 +98,7 @@ class Job:
 
     def _finish(self) -> None:
         """Everything is brought up, whatever its pace."""
-        while self._gold.step() or self._ledger.step():
+        while self._gold.step(is_ending=True) or self._ledger.step():
             pass
 
     def _paced(self, name: str, pace: float, step) -> None:
@@ -165,6 +165,8 @@ def check(spark: SparkSession, settings: Settings) -> None:
             f"spark.delta.logStore.s3a.impl is {found or 'not set'}: commits of Delta's own log store for S3 overwrite those of other writers. Set it to {LOG_STORE}; "
             "`tidegate spark submit` does"
         )
+    if spark.conf.get("spark.sql.catalogImplementation", "in-memory") != "in-memory":
+        raise Refused("spark.sql.catalogImplementation is hive: the views that the models read belong to this session alone; set it to in-memory")
     zone = spark.conf.get("spark.sql.session.timeZone")
     if zone != "UTC":
         raise Refused(f"spark.sql.session.timeZone is {zone}: set it to UTC, or days would begin at another hour than the workers'")

@@ -79,6 +79,20 @@ class Table:
         """What the commits of these versions tell, oldest first."""
         return [(after + 1 + number, info_of(text)) for number, text in enumerate(self._java.infos(after, through))]
 
+    @property
+    def partition_by(self) -> list[str]:
+        """The columns that choose the folder of a row."""
+        return list(self._java.partitionBy())
+
+    def partitions(self, column: str) -> set[str]:
+        """The values that a partition column has at this version."""
+        return set(self._java.partitions(column))
+
+    def removed(self, after: int, through: int, column: str) -> set[str] | None:
+        """The values of a partition column among the files that these versions removed with their rows; `None` where a writer did not say."""
+        removed = self._java.removed(after, through, column)
+        return None if removed is None else set(removed)
+
     def read(self, files: list) -> DataFrame:
         """The rows of some of its files."""
         return DataFrame(self._java.read(files), self.spark)
@@ -88,9 +102,17 @@ class Table:
 
         Raises `Fenced` where it has.
         """
+        return self._commit(self._java.append, (rows,), progress, guards, info)
+
+    def replace(self, rows: DataFrame, condition: str, progress: dict[str, int], info: dict) -> int:
+        """As `append`, in the place of all rows for which a condition on partition columns holds."""
+        return self._commit(self._java.replace, (rows, condition), progress, [], info)
+
+    def _commit(self, commit, what: tuple, progress: dict[str, int], guards: list[str], info: dict) -> int:
         asked = {name: self._told[name] for name in [*progress, *guards]}
+        arguments = [part._jdf if isinstance(part, DataFrame) else part for part in what]
         try:
-            version = self._java.append(rows._jdf if rows is not None else None, progress, asked, json.dumps({"tidegate": info}))
+            version = commit(*arguments, progress, asked, json.dumps({"tidegate": info}))
         except Py4JJavaError as error:
             raise told(error) from None
         self._told |= progress

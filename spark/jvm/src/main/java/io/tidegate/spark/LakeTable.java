@@ -4,11 +4,15 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SaveMode;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.catalyst.expressions.Expression;
+import org.apache.spark.sql.catalyst.parser.CatalystSqlParser;
 import org.apache.spark.sql.delta.ConcurrentTransactionException;
 import org.apache.spark.sql.delta.DeltaLog;
 import org.apache.spark.sql.delta.DeltaOperations;
@@ -17,7 +21,9 @@ import org.apache.spark.sql.delta.Snapshot;
 import org.apache.spark.sql.delta.actions.Action;
 import org.apache.spark.sql.delta.actions.AddFile;
 import org.apache.spark.sql.delta.actions.CommitInfo;
+import org.apache.spark.sql.delta.actions.RemoveFile;
 import org.apache.spark.sql.delta.actions.SetTransaction;
+import org.apache.spark.sql.functions;
 import scala.Option;
 import scala.Tuple2;
 import scala.collection.immutable.Seq;
@@ -89,6 +95,47 @@ public final class LakeTable {
     return added;
   }
 
+  /**
+   * The values of a partition column among the files that these versions removed together with their rows. Those of compactions are not among them.
+   *
+   * @return null where a writer did not say which partition a file was of.
+   */
+  public Set<String> removed(long after, long through, String column) {
+    Set<String> removed = new TreeSet<>();
+    for (Version version : versions(after, through)) {
+      for (Action action : version.actions) {
+        if (action instanceof RemoveFile && ((RemoveFile) action).dataChange()) {
+          scala.collection.immutable.Map<String, String> values = ((RemoveFile) action).partitionValues();
+          if (values == null || !values.contains(column)) {
+            return null;
+          }
+          String value = values.getOrElse(column, () -> null);
+          if (value != null) {
+            removed.add(value);
+          }
+        }
+      }
+    }
+    return removed;
+  }
+
+  /** The columns that choose the folder of a row. */
+  public List<String> partitionBy() {
+    return CollectionConverters.asJava(snapshot.metadata().partitionColumns());
+  }
+
+  /** The values that a partition column has at this version. */
+  public Set<String> partitions(String column) {
+    Set<String> values = new TreeSet<>();
+    Dataset<Row> distinct = snapshot.allFiles().toDF().select(functions.col("partitionValues").getItem(column)).distinct();
+    for (Row row : distinct.collectAsList()) {
+      if (!row.isNullAt(0)) {
+        values.add(row.getString(0));
+      }
+    }
+    return values;
+  }
+
   /** What the commits of these versions say in {@code userMetadata}, oldest first; empty where they say nothing. */
   public List<String> infos(long after, long through) {
     List<String> infos = new ArrayList<>();
@@ -118,6 +165,21 @@ public final class LakeTable {
    * @throws FencedException when some of this progress is no more as it was told.
    */
   public long append(Dataset<Row> rows, Map<String, Number> progress, Map<String, Number> told, String info) {
+    return commit(rows, null, progress, told, info);
+  }
+
+  /**
+   * Puts rows in the place of all rows for which a condition on partition columns holds, together with progress.
+   *
+   * @param condition SQL; the rows must fulfil it.
+   * @return the version that was made.
+   * @throws FencedException as {@link #append}.
+   */
+  public long replace(Dataset<Row> rows, String condition, Map<String, Number> progress, Map<String, Number> told, String info) {
+    return commit(rows, condition, progress, told, info);
+  }
+
+  private long commit(Dataset<Row> rows, String condition, Map<String, Number> progress, Map<String, Number> told, String info) {
     OptimisticTransaction txn = log.startTransaction(Option.empty(), Option.empty());
     for (Map.Entry<String, Number> entry : told.entrySet()) {
       // Asking for it makes every later commit that moves it a conflict.
@@ -127,6 +189,12 @@ public final class LakeTable {
       }
     }
     List<Action> actions = new ArrayList<>();
+    if (condition != null) {
+      Seq<Expression> filters = CollectionConverters.asScala(List.of(new CatalystSqlParser().parseExpression(condition))).toSeq();
+      for (AddFile replaced : CollectionConverters.asJava(txn.filterFiles(filters, false))) {
+        actions.add(replaced.remove());
+      }
+    }
     if (rows != null) {
       actions.addAll(CollectionConverters.asJava(txn.writeFiles(rows)));
     }
@@ -136,9 +204,9 @@ public final class LakeTable {
     }
     DeltaOperations.Operation operation =
         new DeltaOperations.Write(
-            SaveMode.Append,
+            condition == null ? SaveMode.Append : SaveMode.Overwrite,
             Option.apply(txn.metadata().partitionColumns()),
-            Option.empty(),
+            Option.apply(condition),
             Option.apply(info),
             Option.empty(),
             Option.empty(),

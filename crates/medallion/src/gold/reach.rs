@@ -1,12 +1,12 @@
-//! Which partitions of a model are concerned by a change in what it reads, and how much of that has to be in view to make them. Pure.
+//! Which partitions of a model are concerned by a change in what it reads, and how much of that has to be in view to make them.
 
 use std::collections::BTreeSet;
 
+use super::Span;
 use chrono::{Datelike as _, Days, NaiveDate};
-use medallion::gold::Span;
 
 /// The partitions, of those that are `known`, that hang on one that `changed`.
-pub(super) fn concerned(changed: &BTreeSet<String>, span: Span, known: &BTreeSet<String>) -> BTreeSet<String> {
+pub fn concerned(changed: &BTreeSet<String>, span: Span, known: &BTreeSet<String>) -> BTreeSet<String> {
     let Span::Days { before, after } = span else {
         return if changed.is_empty() { BTreeSet::new() } else { known.clone() };
     };
@@ -24,7 +24,7 @@ pub(super) fn concerned(changed: &BTreeSet<String>, span: Span, known: &BTreeSet
 }
 
 /// The condition for what has to be in view of a table with that column to make these partitions.
-pub(super) fn view(span: Span, partitions: &[String], column: &str, is_date: bool) -> String {
+pub fn view(span: Span, partitions: &[String], column: &str, is_date: bool) -> String {
     match span {
         Span::Whole => "TRUE".to_owned(),
         Span::SAME => one_of(column, partitions, is_date),
@@ -43,7 +43,7 @@ pub(super) fn view(span: Span, partitions: &[String], column: &str, is_date: boo
 }
 
 /// `column IN (…)`, for texts or dates.
-pub(super) fn one_of(column: &str, values: &[String], is_date: bool) -> String {
+pub fn one_of(column: &str, values: &[String], is_date: bool) -> String {
     let literal = |value: &String| {
         let quoted = format!("'{}'", value.replace('\'', "''"));
         if is_date { format!("DATE {quoted}") } else { quoted }

@@ -1,0 +1,101 @@
+//! Spark, the jars of its job and the Python package that the job is in: installed below the target folder, and the tests that run them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use servers::{SPARK_JARS_VARIABLE, SPARK_VARIABLE};
+
+use crate::clients::made_once;
+use crate::clients::python::{Python, environment};
+use crate::place::{Place, cargo};
+use crate::servers::Installed as Servers;
+use crate::step::{run, step};
+
+/// Spark, installed.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    bin: PathBuf,
+    jars: PathBuf,
+}
+
+/// Installs Spark, and builds the jars and the package of the job.
+///
+/// # Errors
+///
+/// When something cannot be had or does not compile.
+pub(crate) fn install(place: &Place, python: &Python) -> Result<Installed> {
+    let mut interpreter = PathBuf::new();
+    step("Spark", || {
+        interpreter = environment(place, python, "spark", &place.root().join("testing/servers/spark/requirements.txt"))?;
+        Ok(())
+    })?;
+    let jvm = place.servers().join("spark-jvm");
+    step("jars of the Spark job", || {
+        let folder = place.root().join("spark/jvm");
+        made_once(&jvm, &sources(&folder)?, || {
+            let mut maven = Command::new("mvn");
+            maven.args(["--batch-mode", "--quiet", "package", "--file"]).arg(folder.join("pom.xml"));
+            run(maven.arg(format!("-Dtidegate.build={}", jvm.display())))
+        })
+    })?;
+    step("Python package of the Spark job", || {
+        let wheels = place.servers().join("spark-wheels");
+        if wheels.exists() {
+            fs::remove_dir_all(&wheels).with_context(|| format!("{} cannot be removed", wheels.display()))?;
+        }
+        let mut maturin = Command::new(&interpreter);
+        maturin
+            .args(["-m", "maturin", "build", "--release", "--quiet", "--manifest-path"])
+            .arg(place.root().join("spark/python/Cargo.toml"));
+        maturin.arg("--out").arg(&wheels).env("CARGO_TARGET_DIR", place.target());
+        run(&mut maturin)?;
+        let wheel = fs::read_dir(&wheels)?.next().context("maturin made no wheel")??.path();
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"];
+        run(Command::new(&interpreter).args(install).arg(wheel))
+    })?;
+    let bin = interpreter.parent().context("an interpreter is in a folder")?.to_owned();
+    Ok(Installed { bin, jars: jvm.join("jars") })
+}
+
+/// Runs the tests of the program that need Spark.
+///
+/// # Errors
+///
+/// When a test fails.
+pub(crate) fn test(place: &Place, servers: &Servers, spark: &Installed) -> Result<()> {
+    step("Spark tests", || {
+        let mut tests = cargo(place);
+        // One after the other: each has Kafka, an S3 server, Spark and the platform.
+        tests.args([
+            "test",
+            "--release",
+            "--workspace",
+            "--test",
+            "server",
+            "--",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+            "spark::",
+        ]);
+        tests.envs(servers.variables()).env(SPARK_VARIABLE, &spark.bin).env(SPARK_JARS_VARIABLE, &spark.jars);
+        run(&mut tests)
+    })
+}
+
+/// All that the jar is made of, as one text.
+fn sources(folder: &Path) -> Result<String> {
+    let mut files = vec![folder.join("pom.xml")];
+    let mut folders = vec![folder.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    let read = |file: &PathBuf| fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()));
+    Ok(files.iter().map(read).collect::<Result<Vec<_>>>()?.join("\n"))
+}
