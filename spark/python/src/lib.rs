@@ -4,8 +4,6 @@
 //! It is what a Python worker of Spark calls. Rows of several tables come out of one call and must go through one schema, so a batch of results has one
 //! column of structs for each table, in which a row of another table is null, and a column for what was counted.
 
-#![allow(unsafe_code, reason = "the macros of pyo3 make the entry points that Python calls")]
-
 mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,7 +226,7 @@ impl SilverStep {
 ///
 /// `reached`: by bucket, the versions of Bronze that Silver, the exposures and the dead letters have come to, -1 where there is none.
 #[pyfunction]
-#[allow(clippy::type_complexity, reason = "it is taken apart by its one caller")]
+#[expect(clippy::type_complexity, reason = "it is taken apart by its one caller")]
 fn next_task(
     reached: BTreeMap<u32, (i64, i64, i64)>,
     newest: i64,

@@ -11,16 +11,21 @@ use lake::{Commit, Environment, Lake, Options, TableSpec};
 use servers::{Fault, Proxy, S3, Spark};
 
 /// `TIDEGATE_TEST_COMMITS` sets another number.
-const COMMITS: i64 = 40;
+const COMMITS: i64 = 15;
 const SCRIPT: &str = include_str!("commits.py");
 const OURS: &str = "io.tidegate.spark.S3ConditionalLogStore";
 const STOCK: &str = "io.delta.storage.S3SingleDriverLogStore";
 /// What lies between asking whether a version is there and writing it, for whoever does that in two steps.
-const DELAY: Duration = Duration::from_millis(15);
+const DELAY: Duration = Duration::from_millis(2);
+/// It loses a commit where both are within some milliseconds, which is chance.
+const ROUNDS_MAX: u32 = 6;
+/// Of the worker between its commits: whoever loses to one reads it before the next attempt, and must not be behind for ever.
+const PAUSE: Duration = Duration::from_millis(250);
 
 fn spec(name: &str) -> TableSpec {
     let fields = vec![Field::new("who", DataType::Utf8, false), Field::new("number", DataType::Int64, false)];
-    TableSpec::new(name, Arc::new(Schema::new(fields)), &[])
+    // Every snapshot that Spark takes reads the log from the last checkpoint on.
+    TableSpec::new(name, Arc::new(Schema::new(fields)), &[]).with_checkpoint_interval(10)
 }
 
 fn row(number: i64) -> RecordBatch {
@@ -84,7 +89,7 @@ async fn race(lake: &Lake, writer: &mut Writer, table: &str, commits: i64, meanw
                         Err(error) => panic!("{error}"),
                     }
                     meanwhile();
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
             });
         });
@@ -144,9 +149,16 @@ async fn spark_and_a_worker_commit_to_one_table_and_every_commit_is_kept() {
     drop(writer);
 
     // That this can be seen at all: the same with Delta's own log store.
-    proxy.set(Fault::Slow(DELAY));
+    proxy.set(Fault::Slow(2 * DELAY));
     let mut writer = Writer::start(&spark, &endpoint, &s3.environment(), STOCK, &log);
-    let (acknowledged, lost, version) = race(&lake, &mut writer, "stock", commits, || ()).await;
-    println!("Delta's own log store: {acknowledged} commits acknowledged, {lost} lost, newest version {version}");
-    assert!(lost > 0, "Delta's own log store lost nothing: this test would not notice that ours does");
+    let mut lost_by_stock = 0;
+    for round in 0..ROUNDS_MAX {
+        let (acknowledged, lost, version) = race(&lake, &mut writer, &format!("stock_{round}"), commits, || ()).await;
+        println!("Delta's own log store: {acknowledged} commits acknowledged, {lost} lost, newest version {version}");
+        lost_by_stock += lost;
+        if lost_by_stock > 0 {
+            break;
+        }
+    }
+    assert!(lost_by_stock > 0, "Delta's own log store lost nothing: this test would not notice that ours does");
 }
