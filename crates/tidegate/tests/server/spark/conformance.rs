@@ -25,6 +25,10 @@ const TABLES: [(&str, &str); 4] = [
     ),
 ];
 
+/// Rows that the ledger does not tell of yet.
+const UNPOSTED: &str = "SELECT (SELECT count(*) FROM bronze.events) + (SELECT count(*) FROM silver.events) + (SELECT count(*) FROM dead_letters) \
+    - (SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM ledger WHERE measure IN ('accepted', 'refused', 'unreadable', 'silver', 'dead_letter'))";
+
 async fn open(servers: &Servers, place: &Place, lake: &str) -> (SessionContext, Lake) {
     let environment: Environment = servers.s3.environment().into_iter().collect();
     let lake = Lake::open_in(&format!("s3://tidegate/{lake}"), Options::default(), &environment).await.unwrap();
@@ -79,6 +83,7 @@ async fn spark_and_the_workers_make_the_same_tables() {
             ("TIDEGATE_JOURNAL__KAFKA__GENERATION", generation),
             ("TIDEGATE_JOURNAL__KAFKA__PARTITIONS", partitions),
             ("TIDEGATE_PLAN__FILE", plan),
+            ("TIDEGATE_PIPELINE__LEDGER_INTERVAL", "1s"),
         ];
         let (workers, spark) = (servers.place("workers", &own), servers.place("spark", &own));
         let server = workers.start();
@@ -96,7 +101,7 @@ async fn spark_and_the_workers_make_the_same_tables() {
         }
         let caught_up = || {
             let books: Value = serde_json::from_slice(&workers.run(&["audit", "--format", "json"]).stdout).unwrap();
-            books["total"]["pending"] == 0 && lag(&workers) == 0
+            books["total"]["pending"] == 0 && lag(&workers) == 0 && workers.number(UNPOSTED) == 0
         };
         let began = std::time::Instant::now();
         while !caught_up() {

@@ -13,13 +13,11 @@ const BATCH: usize = 500;
 pub(super) const PLAN: &str = r#"
 version: "1"
 default_policy: quarantine
-events:
+types:
   signup:
-    schema:
-      type: object
-      required: [tier]
-      properties:
-        tier: {type: string, enum: [free, paid]}
+    properties:
+      tier: {type: string, enum: [free, paid]}
+    required: [tier]
 "#;
 
 /// A batch as it is sent.

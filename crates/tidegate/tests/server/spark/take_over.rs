@@ -4,9 +4,10 @@ use super::harness::{Job, Servers, hand_over};
 use crate::process::{Place, text};
 use crate::traffic::{Load, Traffic, check_silver};
 
-const EVENTS: u64 = 40_000;
+/// Events a second, from the beginning to the end.
+const RATE: u64 = 200;
 /// `TIDEGATE_TEST_KILLS` sets another number.
-const KILLS: u64 = 5;
+const KILLS: u64 = 3;
 
 fn bronze_version(place: &Place) -> u64 {
     let standing: serde_json::Value = serde_json::from_str(&place.run_sound(&["spark", "status", "--format", "json"])).unwrap();
@@ -27,7 +28,7 @@ async fn the_stream_changes_hands_and_nothing_is_lost_or_doubled() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("tidegate engine spark"), "{}", text(&refused.stderr));
 
-    let traffic = Traffic::start(vec![place.url()], Load { batch: 50, rate: EVENTS / (kills * 35), events: EVENTS });
+    let traffic = Traffic::start(vec![place.url()], Load { batch: 50, rate: RATE, events: u64::MAX });
     place.wait_for("SELECT CASE WHEN count(*) > 0 THEN 1 ELSE 0 END FROM silver.events", 1);
     for round in 0..kills {
         // In mid-flow: the workers have something in their hands.
@@ -59,10 +60,9 @@ async fn the_stream_changes_hands_and_nothing_is_lost_or_doubled() {
     assert_eq!(driver.wait(), 1);
     assert!(std::fs::read_to_string(log).unwrap().contains("the stream is the workers'"));
 
-    let told = traffic.finish().await;
+    let told = traffic.end().await;
     let acknowledged: u64 = told.iter().map(|told| told.acknowledged).sum();
-    assert_eq!(acknowledged, EVENTS);
-    place.wait_for("SELECT count(*) FROM silver.events", EVENTS);
+    place.wait_for("SELECT count(*) FROM silver.events", acknowledged);
     server.stop(&place);
     check_silver(&place, &told);
     let deep = place.run(&["audit", "--deep"]);
