@@ -240,6 +240,18 @@ impl Erased {
     }
 }
 
+/// The bytes of a digest or a key as the table of erased ids has them: two hexadecimal digits each. `None` for anything else.
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 impl Receipt {
     /// What is left of the note on an event whose content was erased.
     pub fn erase(&mut self) {
@@ -258,6 +270,14 @@ impl Receipt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_read_from_hexadecimal_digits() {
+        assert_eq!(from_hex("00ff1A"), Some([0, 255, 26]));
+        for bad in ["", "00ff1", "00ff1a00", "00ff1g", "+0ff1a", "é0ff1"] {
+            assert_eq!(from_hex::<3>(bad), None, "{bad}");
+        }
+    }
 
     fn has(ids: &[&str], format: &str, payload: &str) -> bool {
         Person::new(ids.iter().map(|id| (*id).to_owned())).has(format, payload.as_bytes(), None)

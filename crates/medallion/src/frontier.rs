@@ -96,6 +96,24 @@ pub fn next(reached: &BTreeMap<u32, Reached>, newest: i64, versions_max: i64) ->
 mod tests {
     use super::*;
 
+    #[test]
+    fn every_row_is_in_one_bucket() {
+        use crate::testing::{arrival, json_rows};
+        let arrivals: Vec<_> = (0..200).map(|number| arrival(number, "{}")).collect();
+        let all = crate::bronze::batch(&arrivals).unwrap();
+        let mut rows = Vec::new();
+        for bucket in 0..BUCKETS {
+            let some = in_buckets(&all, &BTreeSet::from([bucket])).unwrap();
+            assert!(some.num_rows() > 0 && some.num_rows() < 40, "bucket {bucket} has {} of 200 rows", some.num_rows());
+            rows.extend(json_rows(&some));
+        }
+        let offset = |row: &serde_json::Value| row["journal_offset"].as_i64();
+        rows.sort_by_key(offset);
+        assert_eq!(rows, json_rows(&all));
+        assert_eq!(in_buckets(&all, &(0..BUCKETS).collect()).unwrap(), all);
+        assert_eq!(in_buckets(&all, &BTreeSet::new()).unwrap().num_rows(), 0);
+    }
+
     fn check(reached: &[(i64, i64, i64)], newest: i64, expect: Option<(&[u32], i64, i64, bool)>) {
         let reached =
             (0..).zip(reached).map(|(bucket, (silver, exposures, letters))| (bucket, Reached::new(*silver, *exposures, *letters)));

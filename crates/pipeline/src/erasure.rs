@@ -92,8 +92,8 @@ async fn read_list(table: &mut Table) -> Result<List, Error> {
         for row in 0..batch.num_rows() {
             let unreadable =
                 || Error::Info { table: tables::ERASED.to_owned(), version, what: "a digest or key is not hexadecimal".to_owned() };
-            let key: [u8; 32] = bytes_of(keys.value(row)).ok_or_else(unreadable)?;
-            list.get_or_insert_with(|| Erased::new(key)).insert(bytes_of(digests.value(row)).ok_or_else(unreadable)?);
+            let key: [u8; 32] = erasure::from_hex(keys.value(row)).ok_or_else(unreadable)?;
+            list.get_or_insert_with(|| Erased::new(key)).insert(erasure::from_hex(digests.value(row)).ok_or_else(unreadable)?);
         }
     }
     Ok(List { erased: list.unwrap_or_default(), version })
@@ -101,17 +101,6 @@ async fn read_list(table: &mut Table) -> Result<List, Error> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes_of<const N: usize>(hex: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if hex.len() != 2 * N || !hex.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// What an erasure found of a person, and is to look for.

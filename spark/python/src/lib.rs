@@ -13,6 +13,7 @@ use arrow::compute::max;
 use arrow::datatypes::{Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use arrow_pyarrow::PyArrowType;
 use bytes::Bytes;
+use contract::erasure::from_hex;
 use contract::{Erased, Position};
 use medallion::bronze::{Arrival, Rows};
 use medallion::frontier::{self, BUCKETS, Reached, in_buckets};
@@ -55,8 +56,8 @@ impl BronzeStep {
     fn new(generation: u32, refused_from: BTreeMap<u32, u64>, erased: Vec<(String, String)>) -> PyResult<Self> {
         let mut list: Option<Erased> = None;
         for (digest, key) in &erased {
-            let key = hex(key).ok_or_else(|| refused("the key of an erased id is not 64 hexadecimal digits"))?;
-            let digest = hex(digest).ok_or_else(|| refused("the digest of an erased id is not 32 hexadecimal digits"))?;
+            let key = from_hex(key).ok_or_else(|| refused("the key of an erased id is not 64 hexadecimal digits"))?;
+            let digest = from_hex(digest).ok_or_else(|| refused("the digest of an erased id is not 32 hexadecimal digits"))?;
             list.get_or_insert_with(|| Erased::new(key)).insert(digest);
         }
         Ok(Self {
@@ -306,17 +307,6 @@ fn newest(bronze: &RecordBatch) -> Option<i64> {
 
 fn wrapped(batches: Vec<RecordBatch>) -> Vec<PyArrowType<RecordBatch>> {
     batches.into_iter().map(PyArrowType).collect()
-}
-
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != 2 * N || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[pymodule]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use contract::Verdict;
 use journal::{Error, Journal, Offsets, ReadLimit, Record, Share, Stored};
+use medallion::tables::Engine;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
@@ -242,4 +243,50 @@ async fn an_old_generation_of_the_journal_is_refused_once_the_lake_has_gone_on()
     assert!(refused.contains("tidegate journal copy"), "{refused}");
     assert_eq!(place.texts("SELECT event_id FROM bronze.events WHERE event_id IN ('newer', 'left behind')").await, ["newer"]);
     assert!(place.audit().await.balanced);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_another_engine_owns_is_left_alone_until_it_is_handed_back() {
+    use pipeline::engine::{Owners, hand_over, owners};
+    let mut place = Place::new();
+    small(&mut place);
+    let lake = place.lake().await;
+    let workers = Owners { bronze: Engine::Workers, silver: Engine::Workers };
+    assert_eq!(owners(&lake).await.unwrap(), workers, "there are no tables yet");
+    let journal = place.journal().await;
+    place.append(&journal, &events(300)).await;
+    let part = Part::of(&journal, 0..journal.partitions());
+    let (stop, running) = watch::channel(false);
+    let status = pipeline::Status::default();
+    let worker = place.observed(Arc::clone(&part) as Arc<dyn Journal>, "index", status.clone()).await.unwrap();
+    let worker = tokio::spawn(worker.run(running));
+    let until = async |what: &str, received: u64| {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        while (place.audit().await.total.received, place.audit().await.total.pending) != (received, 0) {
+            assert!(tokio::time::Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    until("the worker owns the stream", 300).await;
+
+    assert!(hand_over(&lake, Engine::Spark).await.unwrap());
+    assert!(!hand_over(&lake, Engine::Spark).await.unwrap(), "it has been handed over");
+    assert_eq!(owners(&lake).await.unwrap(), Owners { bronze: Engine::Spark, silver: Engine::Spark });
+    let before = place.counts().await;
+    place.append(&journal, &events(400)[300..]).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while status.get().fenced == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "the worker committed, or did not try");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (bronze, silver, _) = place.counts().await;
+    assert_eq!((bronze, silver), (before.0, before.1), "a worker that waits takes nothing");
+
+    assert!(hand_over(&lake, Engine::Workers).await.unwrap());
+    until("it is handed back", 400).await;
+    stop.send_replace(true);
+    worker.await.unwrap().unwrap();
+    assert_eq!(owners(&lake).await.unwrap(), workers);
+    check(&place, 400).await;
 }

@@ -90,8 +90,8 @@ struct StatusArgs {
 
 pub(crate) async fn run(args: SparkArgs) -> anyhow::Result<bool> {
     match args.action {
-        Action::Submit(args) => submit(args).await,
-        Action::Status(args) => status(args).await,
+        Action::Submit(args) => Box::pin(submit(args)).await,
+        Action::Status(args) => Box::pin(status(args)).await,
     }
 }
 

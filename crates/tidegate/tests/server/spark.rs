@@ -5,5 +5,5 @@
 mod commits;
 mod conformance;
 mod events;
-mod harness;
+pub(crate) mod harness;
 mod take_over;

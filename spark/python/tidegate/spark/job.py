@@ -5,6 +5,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
@@ -43,6 +44,8 @@ class Job:
         self._gold = Gold(spark, settings, self._metrics)
         self._ledger = Ledger(spark, settings)
         self._due: dict[str, float] = {}
+        self._stage = "bronze"
+        """What the driver is at, for the metrics of failures."""
         self._failures = 0
         self._seen_batch = -1
         self._stop = threading.Event()
@@ -61,14 +64,16 @@ class Job:
         try:
             while not self._stop.is_set():
                 try:
+                    self._stage = "bronze"
                     if query is None and not is_drained:
                         query = self._bronze.start(once)
                     is_drained = is_drained or (once and not self._is_running(query))
+                    self._note_batch(query)
+                    self._paced("lag", LAG_SECONDS, self._note_lag)
+                    self._stage = "silver"
                     moved = self._silver.step()
                     self._paced("ledger", self._settings.ledger_interval, self._ledger.step)
                     self._paced("gold", self._settings.gold_interval, self._gold.step)
-                    self._paced("lag", LAG_SECONDS, self._note_lag)
-                    self._note_batch(query)
                     self._failures = 0
                     if is_drained and not moved:
                         self._finish()
@@ -101,9 +106,9 @@ class Job:
         while self._gold.step(is_ending=True) or self._ledger.step():
             pass
 
-    def _paced(self, name: str, pace: float, step) -> None:
-        now = time.monotonic()
-        if now >= self._due.get(name, 0):
+    def _paced(self, name: str, pace: float, step: Callable[[], object]) -> None:
+        if time.monotonic() >= self._due.get(name, 0):
+            self._stage = name
             step()
             self._due[name] = time.monotonic() + pace
 
@@ -126,7 +131,7 @@ class Job:
             error = self._bronze.fault
         self._failures += 1
         is_fenced = isinstance(error, Fenced)
-        self._metrics.failed("spark", is_fenced)
+        self._metrics.failed(self._stage, is_fenced)
         if self._failures > FAILURES_MAX:
             raise error
         if is_fenced:

@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from tidegate._medallion import ledger_rows
@@ -41,15 +42,9 @@ class Ledger:
                 if "counts" in info
             ]
             if commits:
-                rows = self._spark.createDataFrame(ledger_rows_table(table.name, commits), self._ledger.frame().schema)
+                posted = pa.Table.from_batches([ledger_rows(table.name, commits)])
+                rows = self._spark.createDataFrame(posted, self._ledger.frame().schema)
                 self._ledger.append(rows.coalesce(1), {tables.in_table(table.name): through}, [], {"stage": "ledger"})
                 moved = True
             self._through[table.name] = through
         return moved
-
-
-def ledger_rows_table(name: str, commits: list):
-    """As the table that Spark takes."""
-    import pyarrow as pa
-
-    return pa.Table.from_batches([ledger_rows(name, commits)])

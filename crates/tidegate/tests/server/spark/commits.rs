@@ -54,7 +54,7 @@ impl Writer {
     }
 
     fn answer(&mut self) -> String {
-        self.answers.next().expect("the Spark session ended").unwrap()
+        self.answers.next().unwrap_or_else(|| panic!("the Spark session ended")).unwrap()
     }
 
     fn tell(&mut self, line: &str) {
@@ -140,7 +140,7 @@ async fn spark_and_a_worker_commit_to_one_table_and_every_commit_is_kept() {
     let turns = std::sync::atomic::AtomicU64::new(0);
     let lose = || {
         let turn = turns.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        proxy.set(if turn % 12 == 0 { Fault::LoseAnswers } else { Fault::None });
+        proxy.set(if turn.is_multiple_of(12) { Fault::LoseAnswers } else { Fault::None });
     };
     let (acknowledged, lost, version) = race(&lake, &mut writer, "faulty", commits / 2, lose).await;
     println!("answers lost {} times: {acknowledged} commits acknowledged, {lost} lost, newest version {version}", proxy.struck() - struck);

@@ -98,7 +98,7 @@ pub(super) async fn inject(config: kafka::Config) {
 }
 
 fn id(seed: u64, number: usize) -> String {
-    if number % 7 == 0 {
+    if number.is_multiple_of(7) {
         format!("own-{seed}-{number}")
     } else {
         format!("0193{:04x}-{:04x}-7{:03x}-8000-{:012x}", seed % 0xffff, number % 0xffff, number % 0xfff, number)
@@ -116,11 +116,11 @@ fn event(seed: u64, number: usize, random: &mut StdRng) -> Value {
             json!({"url": format!("https://www.example.com/{}?utm_source=news&utm_campaign=c{}", number % 50, number % 3), "path": format!("/{}", number % 50)})
         }
         "feature_exposure" => {
-            json!({"experiment_id": format!("e{}", number % 3), "variation_id": if number % 2 == 0 { "control" } else { "treatment" }})
+            json!({"experiment_id": format!("e{}", number % 3), "variation_id": if number.is_multiple_of(2) { "control" } else { "treatment" }})
         }
         "conversion" => json!({"conversion_name": "purchase", "value": (number % 1000) as f64 / 8.0, "currency": "EUR"}),
         // One in ten breaks the plan.
-        "signup" => json!({"tier": if number % 10 == 0 { "gold" } else { "free" }}),
+        "signup" => json!({"tier": if number.is_multiple_of(10) { "gold" } else { "free" }}),
         _ => json!({"plan": "é ü \u{1f30a} \"quoted\" \\ back", "nested": {"b": 1, "a": [1.50, 1e3, null, true]}}),
     };
     let mut event = json!({ "event_id": id(seed, number), "event_type": kind, "event_time": time(number), "properties": properties });

@@ -18,15 +18,15 @@ const LOOK: Duration = Duration::from_millis(200);
 const TAIL_LINES: usize = 60;
 
 /// The servers of a test.
-pub(super) struct Servers {
-    pub(super) kafka: Kafka,
-    pub(super) s3: S3,
-    pub(super) spark: Spark,
-    pub(super) folder: tempfile::TempDir,
+pub(crate) struct Servers {
+    pub(crate) kafka: Kafka,
+    pub(crate) s3: S3,
+    pub(crate) spark: Spark,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Servers {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let kafka = Kafka::start(&folder.path().join("kafka")).unwrap();
         let s3 = S3::start(&folder.path().join("s3")).unwrap();
@@ -35,7 +35,7 @@ impl Servers {
     }
 
     /// A place whose journal is a topic and whose lake is a prefix of the bucket.
-    pub(super) fn place(&self, lake: &str, own: &[(&str, &str)]) -> Place {
+    pub(crate) fn place(&self, lake: &str, own: &[(&str, &str)]) -> Place {
         let mut settings = self.s3.environment();
         settings.extend(self.spark.environment());
         let common = [
@@ -51,7 +51,7 @@ impl Servers {
 }
 
 /// A driver, with everything that it started on this machine.
-pub(super) struct Job {
+pub(crate) struct Job {
     child: Child,
     log: PathBuf,
     _guard: Guard,
@@ -59,7 +59,7 @@ pub(super) struct Job {
 
 impl Job {
     /// Starts it with `tidegate spark submit`.
-    pub(super) fn submit(place: &Place, arguments: &[&str], further: &[&str]) -> Self {
+    pub(crate) fn submit(place: &Place, arguments: &[&str], further: &[&str]) -> Self {
         let log = place.data().join("spark.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let mut command: Command = place.command();
@@ -72,19 +72,19 @@ impl Job {
         Self { child, log, _guard: guard }
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The end of its log.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
     /// Waits until it ends by itself; its exit code.
-    pub(super) fn wait(mut self) -> i32 {
+    pub(crate) fn wait(mut self) -> i32 {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -96,7 +96,7 @@ impl Job {
     }
 
     /// Waits until something holds; it must not end before.
-    pub(super) fn wait_until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
+    pub(crate) fn wait_until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
         let began = Instant::now();
         while !holds() {
             assert!(self.child.try_wait().unwrap().is_none(), "it ended before {what}: {}", self.tail());
@@ -106,7 +106,7 @@ impl Job {
     }
 
     /// SIGKILL to all of its processes, and the proof that it was that which ended the driver.
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         signal(self.child.id(), "KILL");
         assert_eq!(self.child.wait().unwrap().signal(), Some(9), "it had ended before it was killed: {}", self.tail());
     }
@@ -127,7 +127,7 @@ fn signal(group: u32, name: &str) {
 }
 
 /// Hands the stream over.
-pub(super) fn hand_over(place: &Place, engine: &str) {
+pub(crate) fn hand_over(place: &Place, engine: &str) {
     let output = place.run(&["engine", engine]);
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
