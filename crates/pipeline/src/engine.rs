@@ -2,10 +2,10 @@
 
 use chrono::SecondsFormat;
 use lake::{Commit, Lake, Table, TableSpec};
-use medallion::frontier::BUCKETS;
 use medallion::tables::Engine;
 use serde_json::{Map, Value};
 
+use crate::audit::frontier::Frontier;
 use crate::error::Error;
 use crate::tables;
 
@@ -110,11 +110,7 @@ pub async fn standing(lake: &Lake, config: &crate::Config) -> Result<Vec<Standin
         let mut behind = None;
         if name == tables::SILVER {
             silver_version = table.version();
-            let mut reached = i64::MAX;
-            for bucket in 0..BUCKETS {
-                reached = reached.min(table.progress(&tables::progress_in_bucket(bucket)).await?.unwrap_or(-1));
-            }
-            behind = Some(bronze_version - reached);
+            behind = Some(bronze_version - Frontier::of(&mut table).await?.whole());
         } else if name == tables::LEDGER {
             behind = Some(silver_version - table.progress(&tables::progress_in(tables::SILVER)).await?.unwrap_or(-1));
         }

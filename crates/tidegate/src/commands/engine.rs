@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{DataArgs, say};
 use crate::output::{self, Format};
-use crate::settings::JournalKind;
+use crate::settings::{JournalKind, Settings};
 
 /// Say which engine takes events from the journal to Bronze and Silver, or hand the stream over
 ///
@@ -42,14 +42,7 @@ enum To {
 pub(crate) async fn run(args: EngineArgs) -> anyhow::Result<bool> {
     let settings = args.data.load(Vec::new())?.settings;
     if args.to == Some(To::Spark) {
-        if settings.journal.kind != JournalKind::Kafka {
-            bail!(
-                "the journal is in local files, which Spark cannot read: set journal.kind = \"kafka\" (`tidegate journal copy` takes along what is there)"
-            );
-        }
-        if settings.lake_folder().is_some() {
-            bail!("the lake is in a folder; Spark and the workers share one on S3 only: set lake.location = \"s3://bucket/prefix\"");
-        }
+        check_reach(&settings)?;
     }
     let lake = Lake::open(&settings.lake_location(), settings.lake.options.clone()).await?;
     if let Some(to) = args.to {
@@ -66,10 +59,28 @@ pub(crate) async fn run(args: EngineArgs) -> anyhow::Result<bool> {
         rows.write(vec![json!(stage), json!(engine.as_str())])?;
     }
     rows.finish()?;
+    Ok(is_whole(Owners { bronze, silver }))
+}
+
+/// Refuses what Spark cannot reach: it shares a journal in Kafka and a lake on S3 with the workers, and nothing else.
+pub(super) fn check_reach(settings: &Settings) -> anyhow::Result<()> {
+    if settings.journal.kind != JournalKind::Kafka {
+        bail!(
+            "the journal is in local files, which Spark cannot read: set journal.kind = \"kafka\" (`tidegate journal copy` takes along what is there)"
+        );
+    }
+    if settings.lake_folder().is_some() {
+        bail!("the lake is in a folder; Spark and the workers share one on S3 only: set lake.location = \"s3://bucket/prefix\"");
+    }
+    Ok(())
+}
+
+/// Whether both stages have one owner; says what to do where they have not.
+pub(super) fn is_whole(Owners { bronze, silver }: Owners) -> bool {
     if bronze != silver {
         say("Handing the stream over was broken off. Do it again: `tidegate engine spark` or `tidegate engine workers`.");
     }
-    Ok(bronze == silver)
+    bronze == silver
 }
 
 fn possessive(engine: Engine) -> &'static str {

@@ -16,9 +16,10 @@ use medallion::tables::Engine;
 use pipeline::engine::{self, Owners};
 use serde_json::{Value, json};
 
-use super::{DataArgs, LakeArgs, say};
+use super::engine::{check_reach, is_whole};
+use super::{DataArgs, LakeArgs};
 use crate::output::{self, Format};
-use crate::settings::{JournalKind, Settings};
+use crate::settings::Settings;
 
 /// Where the jars are, unless a flag says so.
 const JARS_VARIABLE: &str = "TIDEGATE_SPARK_JARS";
@@ -97,15 +98,12 @@ pub(crate) async fn run(args: SparkArgs) -> anyhow::Result<bool> {
 
 async fn submit(args: SubmitArgs) -> anyhow::Result<bool> {
     let settings = args.data.load(Vec::new())?.settings;
-    if settings.journal.kind != JournalKind::Kafka {
-        bail!("the journal is in local files, which Spark cannot read: set journal.kind = \"kafka\"");
-    }
+    check_reach(&settings)?;
     settings.journal.kafka.check()?;
     let jars = jars(args.jars.clone().or_else(|| env::var_os(JARS_VARIABLE).map(PathBuf::from)))?;
     let lake = Lake::open(&settings.lake_location(), settings.lake.options.clone()).await?;
-    let Some(hadoop) = lake.hadoop_properties() else {
-        bail!("the lake is in a folder; Spark and the workers share one on S3 only: set lake.location = \"s3://bucket/prefix\"");
-    };
+    // A lake that is in no folder is on S3.
+    let hadoop = lake.hadoop_properties().unwrap_or_default();
     let owners = engine::owners(&lake).await?;
     if owners != (Owners { bronze: Engine::Spark, silver: Engine::Spark }) {
         bail!("the stream is the workers': hand it over first with `tidegate engine spark`");
@@ -272,11 +270,7 @@ async fn status(args: StatusArgs) -> anyhow::Result<bool> {
         ])?;
     }
     rows.finish()?;
-    let Owners { bronze, silver } = engine::owners(&lake).await?;
-    if bronze != silver {
-        say("Handing the stream over was broken off. Do it again: `tidegate engine spark` or `tidegate engine workers`.");
-    }
-    Ok(bronze == silver)
+    Ok(is_whole(engine::owners(&lake).await?))
 }
 
 #[cfg(test)]

@@ -73,8 +73,7 @@ class Bronze:
         self._bronze.refresh()
         self._dead_letters.refresh()
         generation = self._settings.generation
-        if not tables.is_spark(self._bronze.progress(tables.ENGINE)):
-            raise Refused("the stream is the workers'; hand it over first: tidegate engine spark")
+        tables.check_owner(self._bronze)
         for table in (self._bronze, self._dead_letters):
             newest = table.progress(tables.GENERATION)
             if newest > generation:

@@ -62,6 +62,7 @@ class Model:
         self._schema = self._table.frame().schema
         self._is_by_day = isinstance(self._schema[self._column].dataType, DateType)
         self._inputs = [Table(spark, root, read["table"]) for read in self._reads]
+        self._are_days = [self._column in (schema := table.frame().schema).names and isinstance(schema[self._column].dataType, DateType) for table in self._inputs]
         self.take_position()
 
     def take_position(self) -> None:
@@ -99,10 +100,12 @@ class Model:
         known = set(self._table.partitions(self._column))
         received, changed = self._received, []
         for table, read, after, through in zip(self._inputs, self._reads, self._through, newest):
-            if any(REPLACED in info for _, info in table.infos(after, through)):
+            changes = table.changes(after, through)
+            if any(REPLACED in info for _, info in changes.infos()):
                 return None
-            files = table.added(after, through)
-            removed = table.removed(after, through, self._column)
+            files = changes.added()
+            rows = table.read(files) if files else None
+            removed = changes.removed(self._column)
             if self._is_divided(table):
                 if removed is None:
                     return None
@@ -113,9 +116,9 @@ class Model:
             elif removed is None or removed:
                 return None
             else:
-                values = self._values(table.read(files)) if files else set()
+                values = self._values(rows) if rows is not None else set()
                 known |= values
-            received = max(received, self._received_in(table, table.read(files) if files else None))
+            received = max(received, self._received_in(table, rows))
             changed.append(values)
         partitions: set[str] = set()
         for read, values in zip(self._reads, changed):
@@ -208,16 +211,12 @@ class Model:
 
     def _show(self, lot: list[str], versions: list[int]) -> None:
         """Makes what the query reads known by its name, at these versions, with no more in view than the lot needs."""
-        for table, read, version in zip(self._inputs, self._reads, versions):
+        for table, read, is_day, version in zip(self._inputs, self._reads, self._are_days, versions):
             schema, _, name = table.name.rpartition(".")
-            is_day = isinstance(table.frame().schema[self._column].dataType, DateType) if not read["whole"] else False
             condition = view(read["whole"], read.get("before"), read.get("after"), lot, self._column, is_day)
-            rows = self._spark.read.format("delta").option("versionAsOf", version).load(table.path).where(condition)
-            if not schema:
-                rows.createOrReplaceTempView(name)
-                continue
+            view_name = f"VIEW {schema}.{name}" if schema else f"TEMPORARY VIEW {name}"
             shown = f"SELECT * FROM delta.`{table.path}` VERSION AS OF {version} WHERE {condition}"
-            self._spark.sql(f"CREATE OR REPLACE VIEW {schema}.{name} AS {shown}")
+            self._spark.sql(f"CREATE OR REPLACE {view_name} AS {shown}")
 
 
 class Gold:

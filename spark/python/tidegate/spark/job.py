@@ -140,9 +140,7 @@ class Job:
             log.warning("a step failed and will be made again (%d): %s", self._failures, error, exc_info=self._failures == 1)
 
     def _recover(self) -> None:
-        pause = min(RETRY_PAUSE_MIN * 2 ** min(self._failures, 16), self._settings.retry_pause_max)
-        self._stop.wait(pause)
-        while not self._stop.is_set():
+        while not self._stop.wait(self._pause()):
             try:
                 self._silver.take_position()
                 self._gold.take_position()
@@ -152,7 +150,9 @@ class Job:
                 raise
             except Exception as error:
                 self._failed(error)
-                self._stop.wait(min(RETRY_PAUSE_MIN * 2 ** min(self._failures, 16), self._settings.retry_pause_max))
+
+    def _pause(self) -> float:
+        return min(RETRY_PAUSE_MIN * 2 ** min(self._failures, 16), self._settings.retry_pause_max)
 
     @staticmethod
     def _end(query: StreamingQuery | None) -> None:

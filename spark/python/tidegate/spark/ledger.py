@@ -21,6 +21,7 @@ class Ledger:
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self._spark = spark
         self._ledger = Table(spark, settings.root, tables.LEDGER)
+        self._schema = self._ledger.frame().schema
         self._counted = [Table(spark, settings.root, name) for name in COUNTED]
         self._through: dict[str, int] = {}
         self.take_position()
@@ -38,12 +39,12 @@ class Ledger:
             through = min(table.refresh(), after + VERSIONS_MAX)
             commits = [
                 (info.get("stage", ""), version, info.get("input_version"), json.dumps(info["counts"]))
-                for version, info in table.infos(after, through)
+                for version, info in table.changes(after, through).infos()
                 if "counts" in info
             ]
             if commits:
                 posted = pa.Table.from_batches([ledger_rows(table.name, commits)])
-                rows = self._spark.createDataFrame(posted, self._ledger.frame().schema)
+                rows = self._spark.createDataFrame(posted, self._schema)
                 self._ledger.append(rows.coalesce(1), {tables.in_table(table.name): through}, [], {"stage": "ledger"})
                 moved = True
             self._through[table.name] = through

@@ -7,6 +7,7 @@ and in those files only whose range of ids can have them.
 import json
 import logging
 import time
+from itertools import groupby
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
@@ -16,7 +17,6 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from tidegate import steps
 from tidegate._medallion import BUCKETS, SilverStep, merged_counts, next_task, totals
 from tidegate.spark import tables
-from tidegate.spark.errors import Refused
 from tidegate.spark.metrics import Metrics
 from tidegate.spark.settings import Settings
 from tidegate.spark.tables import Table
@@ -52,8 +52,7 @@ class Silver:
         """Forgets what it believes, and takes its place from the tables."""
         for table in (self._bronze, self._silver, self._exposures, self._dead_letters):
             table.refresh()
-        if not tables.is_spark(self._silver.progress(tables.ENGINE)):
-            raise Refused("the stream is the workers'; hand it over first: tidegate engine spark")
+        tables.check_owner(self._silver)
         for table in (self._silver, self._exposures, self._dead_letters):
             # Every commit relies on it: what is decided here is decided on these rows and no others.
             table.progress(tables.REPLACEMENTS)
@@ -71,7 +70,7 @@ class Silver:
         if task is None:
             return False
         buckets, after, through, whole, ahead = task
-        files = self._bronze.added(after, through)
+        files = self._bronze.changes(after, through).added()
         if not whole:
             through, files = self._cut(files, through)
         if not files:
@@ -83,18 +82,14 @@ class Silver:
 
     def _cut(self, files: list, window: int) -> tuple[int, list]:
         """Whole versions from the front, as many as are not over the bound together, and the first in any case."""
-        rows, taken, version = 0, [], None
-        for file in files:
-            if file.version() != version and taken and rows + self._rows(files, file.version()) > self._settings.silver_rows_max:
-                return file.version() - 1, taken
-            version = file.version()
-            rows += max(file.rows(), 0)
-            taken.append(file)
+        rows, taken = 0, []
+        for version, files_of_version in groupby(files, lambda file: file.version()):
+            some = list(files_of_version)
+            rows += sum(max(file.rows(), 0) for file in some)
+            if taken and rows > self._settings.silver_rows_max:
+                return version - 1, taken
+            taken += some
         return window, taken
-
-    @staticmethod
-    def _rows(files: list, version: int) -> int:
-        return sum(max(file.rows(), 0) for file in files if file.version() == version)
 
     def _decide(self, buckets: set[int], after: int, through: int, files: list, ahead: tuple[int, int]) -> None:
         self._silver.refresh()

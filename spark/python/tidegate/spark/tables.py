@@ -5,7 +5,7 @@ import json
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
-from tidegate.spark.errors import told
+from tidegate.spark.errors import Refused, told
 
 BRONZE = "bronze.events"
 SILVER = "silver.events"
@@ -71,13 +71,9 @@ class Table:
         """The table at this version."""
         return self.spark.read.format("delta").option("versionAsOf", self.version).load(self.path)
 
-    def added(self, after: int, through: int) -> list:
-        """The files that these versions added with new rows, oldest first."""
-        return list(self._java.added(after, through))
-
-    def infos(self, after: int, through: int) -> list[tuple[int, dict]]:
-        """What the commits of these versions tell, oldest first."""
-        return [(after + 1 + number, info_of(text)) for number, text in enumerate(self._java.infos(after, through))]
+    def changes(self, after: int, through: int) -> "Changes":
+        """What these versions did."""
+        return Changes(after, self._java.changes(after, through))
 
     @property
     def partition_by(self) -> list[str]:
@@ -87,11 +83,6 @@ class Table:
     def partitions(self, column: str) -> set[str]:
         """The values that a partition column has at this version."""
         return set(self._java.partitions(column))
-
-    def removed(self, after: int, through: int, column: str) -> set[str] | None:
-        """The values of a partition column among the files that these versions removed with their rows; `None` where a writer did not say."""
-        removed = self._java.removed(after, through, column)
-        return None if removed is None else set(removed)
 
     def read(self, files: list) -> DataFrame:
         """The rows of some of its files."""
@@ -118,6 +109,33 @@ class Table:
         self._told |= progress
         self._progress = {name: int(number) for name, number in self._java.progress().items()}
         return version
+
+
+class Changes:
+    """What some versions of a table did, read from its log once."""
+
+    def __init__(self, after: int, java) -> None:
+        self._after = after
+        self._java = java
+
+    def added(self) -> list:
+        """The files that they added with new rows, oldest first."""
+        return list(self._java.added())
+
+    def removed(self, column: str) -> set[str] | None:
+        """The values of a partition column among the files that they removed with their rows; `None` where a writer did not say."""
+        removed = self._java.removed(column)
+        return None if removed is None else set(removed)
+
+    def infos(self) -> list[tuple[int, dict]]:
+        """What their commits tell, by version, oldest first."""
+        return [(self._after + 1 + number, info_of(text)) for number, text in enumerate(self._java.infos())]
+
+
+def check_owner(table: Table) -> None:
+    """Raises `Refused` where the table says that the stream is the workers'; a later commit that names `ENGINE` relies on its being ours."""
+    if not is_spark(table.progress(ENGINE)):
+        raise Refused("the stream is the workers'; hand it over first: tidegate engine spark")
 
 
 def info_of(text: str) -> dict:

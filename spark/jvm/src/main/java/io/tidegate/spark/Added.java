@@ -6,12 +6,10 @@ import org.apache.spark.sql.delta.actions.AddFile;
 public final class Added {
   private final long version;
   private final AddFile file;
-  private final String info;
 
-  Added(long version, AddFile file, String info) {
+  Added(long version, AddFile file) {
     this.version = version;
     this.file = file;
-    this.info = info;
   }
 
   /** The version that added it. */
@@ -27,11 +25,6 @@ public final class Added {
   /** The value of a partition column, as Delta writes it; null where it is null or there is no such column. */
   public String partitionValue(String column) {
     return file.partitionValues().getOrElse(column, () -> null);
-  }
-
-  /** What its commit says in {@code userMetadata}; empty where it says nothing. */
-  public String info() {
-    return info;
   }
 
   AddFile file() {

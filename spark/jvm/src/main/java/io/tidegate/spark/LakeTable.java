@@ -20,8 +20,6 @@ import org.apache.spark.sql.delta.OptimisticTransaction;
 import org.apache.spark.sql.delta.Snapshot;
 import org.apache.spark.sql.delta.actions.Action;
 import org.apache.spark.sql.delta.actions.AddFile;
-import org.apache.spark.sql.delta.actions.CommitInfo;
-import org.apache.spark.sql.delta.actions.RemoveFile;
 import org.apache.spark.sql.delta.actions.SetTransaction;
 import org.apache.spark.sql.functions;
 import scala.Option;
@@ -79,44 +77,24 @@ public final class LakeTable {
   }
 
   /**
-   * The files that the versions after {@code after}, up to {@code through}, added with new rows, oldest first. Those of compactions are not among them.
+   * What the versions after {@code after}, up to {@code through}, did.
    *
    * @throws IllegalStateException when the log no longer has one of these versions.
    */
-  public List<Added> added(long after, long through) {
-    List<Added> added = new ArrayList<>();
-    for (Version version : versions(after, through)) {
-      for (Action action : version.actions) {
-        if (action instanceof AddFile && ((AddFile) action).dataChange()) {
-          added.add(new Added(version.number, (AddFile) action, version.info()));
-        }
-      }
+  public Changes changes(long after, long through) {
+    List<Changes.Version> versions = new ArrayList<>();
+    if (through <= after) {
+      return new Changes(versions);
     }
-    return added;
-  }
-
-  /**
-   * The values of a partition column among the files that these versions removed together with their rows. Those of compactions are not among them.
-   *
-   * @return null where a writer did not say which partition a file was of.
-   */
-  public Set<String> removed(long after, long through, String column) {
-    Set<String> removed = new TreeSet<>();
-    for (Version version : versions(after, through)) {
-      for (Action action : version.actions) {
-        if (action instanceof RemoveFile && ((RemoveFile) action).dataChange()) {
-          scala.collection.immutable.Map<String, String> values = ((RemoveFile) action).partitionValues();
-          if (values == null || !values.contains(column)) {
-            return null;
-          }
-          String value = values.getOrElse(column, () -> null);
-          if (value != null) {
-            removed.add(value);
-          }
-        }
-      }
+    scala.collection.Iterator<Tuple2<Object, Seq<Action>>> changes = log.getChanges(after + 1, through, Option.empty(), true);
+    while (changes.hasNext()) {
+      Tuple2<Object, Seq<Action>> change = changes.next();
+      versions.add(new Changes.Version((Long) change._1(), CollectionConverters.asJava(change._2())));
     }
-    return removed;
+    if (versions.size() != through - after || versions.get(0).number() != after + 1) {
+      throw new IllegalStateException("the log of " + log.dataPath() + " no longer has all versions from " + (after + 1) + " to " + through);
+    }
+    return new Changes(versions);
   }
 
   /** The columns that choose the folder of a row. */
@@ -134,15 +112,6 @@ public final class LakeTable {
       }
     }
     return values;
-  }
-
-  /** What the commits of these versions say in {@code userMetadata}, oldest first; empty where they say nothing. */
-  public List<String> infos(long after, long through) {
-    List<String> infos = new ArrayList<>();
-    for (Version version : versions(after, through)) {
-      infos.add(version.info());
-    }
-    return infos;
   }
 
   /** The rows of these files, which must be the table's. */
@@ -221,40 +190,5 @@ public final class LakeTable {
     }
     refresh();
     return made;
-  }
-
-  private List<Version> versions(long after, long through) {
-    List<Version> versions = new ArrayList<>();
-    if (through <= after) {
-      return versions;
-    }
-    scala.collection.Iterator<Tuple2<Object, Seq<Action>>> changes = log.getChanges(after + 1, through, Option.empty(), true);
-    while (changes.hasNext()) {
-      Tuple2<Object, Seq<Action>> change = changes.next();
-      versions.add(new Version((Long) change._1(), CollectionConverters.asJava(change._2())));
-    }
-    if (versions.size() != through - after || versions.get(0).number != after + 1) {
-      throw new IllegalStateException("the log of " + log.dataPath() + " no longer has all versions from " + (after + 1) + " to " + through);
-    }
-    return versions;
-  }
-
-  private static final class Version {
-    private final long number;
-    private final List<Action> actions;
-
-    Version(long number, List<Action> actions) {
-      this.number = number;
-      this.actions = actions;
-    }
-
-    String info() {
-      for (Action action : actions) {
-        if (action instanceof CommitInfo && ((CommitInfo) action).userMetadata().isDefined()) {
-          return ((CommitInfo) action).userMetadata().get();
-        }
-      }
-      return "";
-    }
   }
 }

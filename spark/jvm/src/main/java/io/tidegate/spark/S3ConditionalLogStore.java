@@ -60,7 +60,7 @@ public final class S3ConditionalLogStore extends HadoopFileSystemLogStore {
         return;
       } catch (org.apache.hadoop.fs.FileAlreadyExistsException e) {
         // Seen before anything was sent, which S3A does; an earlier attempt of ours may be what is there.
-        if (attempt > 1 && isOurs(fs, path, body)) {
+        if (attempt > 1 && Arrays.equals(read(fs, path, body.length), body)) {
           return;
         }
         throw taken(path, e);
@@ -72,7 +72,7 @@ public final class S3ConditionalLogStore extends HadoopFileSystemLogStore {
         }
         // A request that is sent again after its answer was lost is refused because of itself. A commit holds an id of its own: equal bytes are ours.
         byte[] there = read(fs, path, body.length);
-        if (there != null && Arrays.equals(there, body)) {
+        if (Arrays.equals(there, body)) {
           return;
         }
         if (there != null) {
@@ -108,11 +108,6 @@ public final class S3ConditionalLogStore extends HadoopFileSystemLogStore {
     FSDataOutputStream out = (FSDataOutputStream) builder.must(CONDITIONAL, true).build();
     out.write(body);
     out.close();
-  }
-
-  private static boolean isOurs(FileSystem fs, Path path, byte[] body) throws IOException {
-    byte[] there = read(fs, path, body.length);
-    return there != null && Arrays.equals(there, body);
   }
 
   /** At most one byte more than {@code length}, so that one of another length is told apart; null where there is none. */
