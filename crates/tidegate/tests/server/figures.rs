@@ -58,7 +58,12 @@ const BATCH: &str = "100000";
 async fn spark_beside_the_worker() {
     let events = std::env::var("TIDEGATE_TEST_EVENTS").map_or(EVENTS, |number| number.parse().unwrap());
     let servers = Servers::start();
-    let own = [("TIDEGATE_PIPELINE__BATCH_RECORDS_MAX", BATCH), ("TIDEGATE_PIPELINE__SILVER_ROWS_MAX", BATCH)];
+    let own = [
+        ("TIDEGATE_PIPELINE__BATCH_RECORDS_MAX", BATCH),
+        ("TIDEGATE_PIPELINE__SILVER_ROWS_MAX", BATCH),
+        // The third makes none.
+        ("TIDEGATE_PIPELINE__GOLD_INTERVAL", "1h"),
+    ];
     let gate = servers.place("gate", &own);
     let running = gate.start_with(&[("TIDEGATE_SERVER__ROLES", "ingest")]);
     let told = Traffic::start(vec![gate.url()], Load { batch: 500, rate: 0, events }).finish().await;

@@ -70,10 +70,10 @@ class Bronze:
         return sum(max(end - self._next.get(partition, 0), 0) for partition, (_, end) in ends.items())
 
     def _take_position(self) -> None:
-        self._bronze.refresh()
+        tables.check_owner(self._bronze)
+        self._bronze.progress(tables.ENGINE)
         self._dead_letters.refresh()
         generation = self._settings.generation
-        tables.check_owner(self._bronze)
         for table in (self._bronze, self._dead_letters):
             newest = table.progress(tables.GENERATION)
             if newest > generation:

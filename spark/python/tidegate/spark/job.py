@@ -23,11 +23,13 @@ log = logging.getLogger("tidegate")
 
 LOG_STORE = "io.tidegate.spark.S3ConditionalLogStore"
 LOOK_SECONDS = 0.2
-"""How often it is looked whether there is something new."""
+"""How often it is looked whether there is something new, where that is to end soon; else it is once in a commit's interval, for each look is a request to the store."""
 RETRY_PAUSE_MIN = 0.1
 FAILURES_MAX = 20
 """So many failures in a row end the job; whoever supervises it starts it again."""
 LAG_SECONDS = 5.0
+OWNER_SECONDS = 5.0
+"""How often it is looked whether the stream is still its own."""
 
 
 class Job:
@@ -70,6 +72,7 @@ class Job:
                     is_drained = is_drained or (once and not self._is_running(query))
                     self._note_batch(query)
                     self._paced("lag", LAG_SECONDS, self._note_lag)
+                    self._paced("owner", OWNER_SECONDS, self._silver.check_owner)
                     self._stage = "silver"
                     moved = self._silver.step()
                     self._paced("ledger", self._settings.ledger_interval, self._ledger.step)
@@ -79,7 +82,7 @@ class Job:
                         self._finish()
                         return
                     if not moved:
-                        self._stop.wait(LOOK_SECONDS)
+                        self._stop.wait(LOOK_SECONDS if once else max(LOOK_SECONDS, self._settings.commit_interval))
                 except Refused:
                     raise
                 except Exception as error:

@@ -50,11 +50,12 @@ class Silver:
 
     def take_position(self) -> None:
         """Forgets what it believes, and takes its place from the tables."""
-        for table in (self._bronze, self._silver, self._exposures, self._dead_letters):
+        for table in (self._bronze, self._exposures, self._dead_letters):
             table.refresh()
         tables.check_owner(self._silver)
+        # Every commit relies on these: what is decided here is decided by this engine, on these rows and no others.
+        self._silver.progress(tables.ENGINE)
         for table in (self._silver, self._exposures, self._dead_letters):
-            # Every commit relies on it: what is decided here is decided on these rows and no others.
             table.progress(tables.REPLACEMENTS)
         self._reached = {
             bucket: tuple(table.progress(tables.in_bucket(bucket)) for table in (self._silver, self._exposures, self._dead_letters))

@@ -48,22 +48,22 @@ class Table:
         self.path = f"{root}/{name.replace('.', '/')}"
         self._java = spark._jvm.io.tidegate.spark.LakeTable.open(spark._jsparkSession, self.path)
         self._told: dict[str, int] = {}
-        self._progress: dict[str, int] = {}
-        self.refresh()
 
     def refresh(self) -> int:
         """Reads what others committed; tells the newest version. What the stage was told stays."""
-        version = self._java.refresh()
-        self._progress = {name: int(number) for name, number in self._java.progress().items()}
-        return version
+        return self._java.refresh()
 
     @property
     def version(self) -> int:
         return self._java.version()
 
+    def peek(self, name: str) -> int:
+        """How far something is, without the stage being told: a later commit relies on what it was told before."""
+        return self._java.progress(name)
+
     def progress(self, name: str) -> int:
         """Tells the stage how far something is. A later commit that names it relies on that."""
-        number = self._progress.get(name, NEVER)
+        number = self.peek(name)
         self._told[name] = number
         return number
 
@@ -107,7 +107,6 @@ class Table:
         except Py4JJavaError as error:
             raise told(error) from None
         self._told |= progress
-        self._progress = {name: int(number) for name, number in self._java.progress().items()}
         return version
 
 
@@ -133,8 +132,9 @@ class Changes:
 
 
 def check_owner(table: Table) -> None:
-    """Raises `Refused` where the table says that the stream is the workers'; a later commit that names `ENGINE` relies on its being ours."""
-    if not is_spark(table.progress(ENGINE)):
+    """Reads the table anew; raises `Refused` where it says that the stream is the workers'."""
+    table.refresh()
+    if not is_spark(table.peek(ENGINE)):
         raise Refused("the stream is the workers'; hand it over first: tidegate engine spark")
 
 

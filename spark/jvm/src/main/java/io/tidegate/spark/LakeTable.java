@@ -37,6 +37,8 @@ import scala.jdk.javaapi.CollectionConverters;
 public final class LakeTable {
   private final DeltaLog log;
   private Snapshot snapshot;
+  /** What the snapshot tells, once it was asked for. */
+  private Map<String, Long> progress;
 
   private LakeTable(DeltaLog log) {
     this.log = log;
@@ -58,7 +60,11 @@ public final class LakeTable {
 
   /** Reads what others committed since, and tells the newest version. */
   public long refresh() {
-    snapshot = log.update(false, Option.empty(), Option.empty());
+    Snapshot newest = log.update(false, Option.empty(), Option.empty());
+    if (newest != snapshot) {
+      snapshot = newest;
+      progress = null;
+    }
     return snapshot.version();
   }
 
@@ -67,13 +73,15 @@ public final class LakeTable {
     return snapshot.version();
   }
 
-  /** All progress that the table keeps at this version. */
-  public Map<String, Long> progress() {
-    Map<String, Long> progress = new HashMap<>();
-    for (SetTransaction set : CollectionConverters.asJava(snapshot.setTransactions())) {
-      progress.put(set.appId(), set.version());
+  /** How far something is at this version, -1 where the table tells nothing of it. */
+  public long progress(String name) {
+    if (progress == null) {
+      progress = new HashMap<>();
+      for (SetTransaction set : CollectionConverters.asJava(snapshot.setTransactions())) {
+        progress.put(set.appId(), set.version());
+      }
     }
-    return progress;
+    return progress.getOrDefault(name, -1L);
   }
 
   /**
