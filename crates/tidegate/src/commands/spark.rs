@@ -160,6 +160,8 @@ fn configuration(hadoop: &[(String, String)]) -> Vec<(String, String)> {
         ("spark.databricks.delta.snapshotPartitions", "4"),
         // Else days would be written to many small files, one of each task.
         ("spark.databricks.delta.optimizeWrite.enabled", "true"),
+        // What one task writes; the default of 512 MiB would leave the writing of a whole micro-batch to one core.
+        ("spark.databricks.delta.optimizeWrite.binSize", "16m"),
     ];
     let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
     fixed.into_iter().chain(hadoop.iter().map(|(name, value)| (format!("spark.hadoop.{name}"), value.clone()))).collect()

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 brokers, topic, lake, records, endpoint, jars = sys.argv[1:]
 settings = {
     "spark.master": "local[2]",
-    "spark.driver.memory": "768m",
+    "spark.driver.memory": "2g",
     "spark.driver.extraClassPath": jars,
     "spark.ui.enabled": "false",
     "spark.log.level": "ERROR",
@@ -23,6 +23,7 @@ settings = {
     "spark.delta.logStore.s3a.impl": "io.tidegate.spark.S3ConditionalLogStore",
     "spark.databricks.delta.snapshotPartitions": "4",
     "spark.databricks.delta.optimizeWrite.enabled": "true",
+    "spark.databricks.delta.optimizeWrite.binSize": "16m",
     "spark.sql.session.timeZone": "UTC",
     "spark.hadoop.fs.s3a.endpoint": endpoint,
     "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",

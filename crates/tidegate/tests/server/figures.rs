@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::cluster::Cluster;
 use crate::process::{Place, text};
-use crate::spark::harness::{Job, Servers, hand_over};
+use crate::spark::harness::{Job, Servers, events_or, hand_over, patience};
 use crate::traffic::{Load, Traffic};
 
 const EVENTS: u64 = 400_000;
@@ -50,18 +50,18 @@ async fn figures() {
 /// The same job in Spark's own functions, with no line of ours in it.
 const OWN_FUNCTIONS: &str = include_str!("figures.py");
 /// Records of a micro-batch, for all three.
-const BATCH: &str = "100000";
+const BATCH: &str = "250000";
 
 /// The same topic to Bronze and Silver on S3: by a worker, by the Spark job, and by a job in Spark's own functions. All on this machine, one after the other, in turns.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures, and tests nothing"]
 async fn spark_beside_the_worker() {
-    let events = std::env::var("TIDEGATE_TEST_EVENTS").map_or(EVENTS, |number| number.parse().unwrap());
+    let events = events_or(EVENTS as usize) as u64;
     let servers = Servers::start();
     let own = [
         ("TIDEGATE_PIPELINE__BATCH_RECORDS_MAX", BATCH),
         ("TIDEGATE_PIPELINE__SILVER_ROWS_MAX", BATCH),
-        // The third makes none.
+        // The third makes none; with `--once` the job makes its own after all the rest.
         ("TIDEGATE_PIPELINE__GOLD_INTERVAL", "1h"),
     ];
     let gate = servers.place("gate", &own);
@@ -78,7 +78,7 @@ async fn spark_beside_the_worker() {
 
         let place = servers.place(&format!("spark-{turn}"), &own);
         hand_over(&place, "spark");
-        let mut job = Job::submit(&place, &["--once", "--master", "local[2]"], &[]);
+        let mut job = Job::submit(&place, &["--once", "--master", "local[2]"], &["--driver-memory", "2g"]);
         job.wait_until("it has started", || job_log(&place).contains("taking the stream on"));
         let by_spark = rate(sent, events, &place, Instant::now());
         assert_eq!(job.wait(), 0, "{}", job_log(&place));
@@ -120,7 +120,7 @@ fn rate(sent: u64, events: u64, place: &Place, began: Instant) -> f64 {
         if text(&answer.stdout).lines().nth(1).and_then(|line| line.parse().ok()) == Some(events) {
             return sent as f64 / began.elapsed().as_secs_f64();
         }
-        assert!(began.elapsed() < Duration::from_secs(900), "{}", job_log(place));
+        assert!(began.elapsed() < patience(), "{}", job_log(place));
         std::thread::sleep(Duration::from_millis(500));
     }
 }

@@ -9,6 +9,7 @@ import logging
 import time
 
 from pyspark import StorageLevel
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -25,6 +26,9 @@ from tidegate.spark.tables import Table
 
 log = logging.getLogger(__name__)
 
+WATCH_SECONDS = 0.2
+LAG_SECONDS = 5.0
+
 
 class Bronze:
     """The stage."""
@@ -40,13 +44,39 @@ class Bronze:
         self._next_refused: dict[int, int] = {}
         self._partitions = 0
         self._erased: list[tuple[str, str]] = []
-        self.fault: Exception | None = None
+        self._query: StreamingQuery | None = None
+        self._fault: Exception | None = None
         """What ended the last query."""
+        self._seen_batch = -1
+        self._lag_due = 0.0
+        self.take_position()
 
-    def start(self, once: bool) -> StreamingQuery:
-        """Starts the query where the tables are. `once`: it ends when it has what the journal holds now."""
-        self.fault = None
-        self._take_position()
+    def step(self, is_ending: bool) -> bool:
+        """Looks after the query for a while. With `is_ending` from the first step on it ends when it has what the journal holds now; then False."""
+        if self._query is None:
+            self._query = self._start(once=is_ending)
+        try:
+            has_ended = self._query.awaitTermination(WATCH_SECONDS)
+        except StreamingQueryException as error:
+            raise self._fault or error
+        self._note_batch()
+        if time.monotonic() >= self._lag_due:
+            self._metrics.lag(self._lag())
+            self._lag_due = time.monotonic() + LAG_SECONDS
+        if has_ended and not is_ending:
+            # Somebody stopped it, as one can in Spark's own console.
+            self.take_position()
+        return not has_ended
+
+    def end(self) -> None:
+        """Stops the query."""
+        if self._query is not None and self._query.isActive:
+            self._query.stop()
+        self._query = None
+
+    def _start(self, once: bool) -> StreamingQuery:
+        self._fault = None
+        self._seen_batch = -1
         starting = json.dumps({self._settings.topic: {str(partition): offset for partition, offset in self._next.items()}})
         source = self._spark.readStream.format("kafka").option("subscribe", self._settings.topic).option("includeHeaders", True)
         for name, value in self._settings.kafka.items():
@@ -64,12 +94,20 @@ class Bronze:
         pace = {"availableNow": True} if once else {"processingTime": f"{self._settings.commit_interval} seconds"}
         return writer.trigger(**pace).start()
 
-    def lag(self) -> int:
+    def _note_batch(self) -> None:
+        progress = self._query.lastProgress
+        if progress is not None and progress["batchId"] != self._seen_batch and progress["numInputRows"] > 0:
+            self._seen_batch = progress["batchId"]
+            self._metrics.batch(progress)
+
+    def _lag(self) -> int:
         """Records in the journal that Bronze does not have yet."""
         ends = self._journal.offsets()
         return sum(max(end - self._next.get(partition, 0), 0) for partition, (_, end) in ends.items())
 
-    def _take_position(self) -> None:
+    def take_position(self) -> None:
+        """Forgets what it believes, and takes its place from the tables. The next step starts a query there."""
+        self.end()
         tables.check_owner(self._bronze)
         self._bronze.progress(tables.ENGINE)
         self._dead_letters.refresh()
@@ -119,7 +157,7 @@ class Bronze:
             self._commit(records)
         except Exception as error:
             # What Spark makes of it on its way through the JVM is a text.
-            self.fault = error
+            self._fault = error
             raise
 
     def _commit(self, records: DataFrame) -> None:

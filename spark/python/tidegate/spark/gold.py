@@ -234,7 +234,10 @@ class Gold:
         for model in self._models:
             model.take_position()
 
-    def step(self, is_ending: bool = False) -> bool:
+    def end(self) -> None:
+        pass
+
+    def step(self, is_ending: bool) -> bool:
         """Brings the models up whose time has come; at the end all, whatever their pace. A model whose query fails holds no other one up. False: there was nothing to do."""
         moved = False
         for model in self._models:

@@ -31,7 +31,10 @@ class Ledger:
         self._ledger.refresh()
         self._through = {name: self._ledger.progress(tables.in_table(name)) for name in COUNTED}
 
-    def step(self) -> bool:
+    def end(self) -> None:
+        pass
+
+    def step(self, is_ending: bool) -> bool:
         """Takes in what was committed since. False: there was nothing."""
         moved = False
         for table in self._counted:

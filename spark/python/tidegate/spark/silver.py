@@ -31,6 +31,8 @@ PREFIX_CHARS = 6
 """Of an id. In a UUIDv7 they are 24 bits of its time: 4.7 hours."""
 PREFIXES_MAX = 64
 """With more of them, all files are read: they are not the ids of some hours."""
+OWNER_SECONDS = 5.0
+"""How often it is looked whether the stream is still its own, while there is nothing to do."""
 IDENTITY = ["source", "event_id"]
 
 
@@ -46,6 +48,7 @@ class Silver:
         )
         self._reached: dict[int, tuple[int, int, int]] = {}
         self._said: dict[int, int] = {}
+        self._owner_due = 0.0
         self.take_position()
 
     def take_position(self) -> None:
@@ -63,12 +66,16 @@ class Silver:
         }
         self._said = {bucket: reached[0] for bucket, reached in self._reached.items()}
 
-    def step(self) -> bool:
+    def end(self) -> None:
+        pass
+
+    def step(self, is_ending: bool) -> bool:
         """Decides about what is next, in one commit of each table. False: there is nothing."""
         began = time.monotonic()
         newest = self._bronze.refresh()
         task = next_task(self._reached, newest, VERSIONS_MAX)
         if task is None:
+            self._look_at_owner()
             return False
         buckets, after, through, whole, ahead = task
         files = self._bronze.changes(after, through).added()
@@ -80,6 +87,12 @@ class Silver:
         self._decide(buckets, after, through, files, ahead)
         self._metrics.silver_step(time.monotonic() - began)
         return True
+
+    def _look_at_owner(self) -> None:
+        """With nothing to commit it would not be noticed that the stream was handed over."""
+        if time.monotonic() >= self._owner_due:
+            tables.check_owner(self._silver)
+            self._owner_due = time.monotonic() + OWNER_SECONDS
 
     def _cut(self, files: list, window: int) -> tuple[int, list]:
         """Whole versions from the front, as many as are not over the bound together, and the first in any case."""

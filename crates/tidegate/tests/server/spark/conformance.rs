@@ -8,10 +8,9 @@ use serde_json::Value;
 use servers::SparkCluster;
 
 use super::events;
-use super::harness::{Job, Servers, hand_over};
+use super::harness::{Job, Servers, events_or, hand_over, patience};
 use crate::process::Place;
 
-/// `TIDEGATE_TEST_EVENTS` sets another number.
 const EVENTS: usize = 12_000;
 
 /// What is compared, and all columns but these of it: when a record without a receipt came is a guess from the records around it, which hang on how the journal is cut.
@@ -68,7 +67,7 @@ async fn compare(what: &str, workers: &SessionContext, spark: &SessionContext, s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Spark: cargo xtask test spark"]
 async fn spark_and_the_workers_make_the_same_tables() {
-    let events = std::env::var("TIDEGATE_TEST_EVENTS").map_or(EVENTS, |number| number.parse().unwrap());
+    let events = events_or(EVENTS);
     let servers = Servers::start();
     let plan = servers.folder.path().join("plan.yaml");
     std::fs::write(&plan, events::PLAN).unwrap();
@@ -105,7 +104,7 @@ async fn spark_and_the_workers_make_the_same_tables() {
         };
         let began = std::time::Instant::now();
         while !caught_up() {
-            assert!(began.elapsed().as_secs() < 240, "{}", workers.log());
+            assert!(began.elapsed() < patience(), "{}", workers.log());
             std::thread::sleep(std::time::Duration::from_millis(500));
         }
         server.stop(&workers);

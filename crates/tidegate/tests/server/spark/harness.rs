@@ -13,9 +13,21 @@ use crate::process::{Place, text};
 const BUCKET: &str = "tidegate";
 /// Far longer than a driver takes on a busy machine of two cores.
 const JOB_PATIENCE: Duration = Duration::from_secs(300);
+/// The slowest that a driver may be, where a test was asked for many events.
+const EVENTS_A_SECOND_MIN: usize = 100;
 const LOOK: Duration = Duration::from_millis(200);
 /// Of a driver's log that a failure shows.
 const TAIL_LINES: usize = 60;
+
+/// How many events a test sends: so many, or what `TIDEGATE_TEST_EVENTS` says.
+pub(crate) fn events_or(usual: usize) -> usize {
+    std::env::var("TIDEGATE_TEST_EVENTS").map_or(usual, |number| number.parse().unwrap())
+}
+
+/// How long a driver may take for anything.
+pub(crate) fn patience() -> Duration {
+    JOB_PATIENCE.max(Duration::from_secs((events_or(0) / EVENTS_A_SECOND_MIN) as u64))
+}
 
 /// The servers of a test.
 pub(crate) struct Servers {
@@ -90,7 +102,7 @@ impl Job {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().unwrap_or(-1);
             }
-            assert!(began.elapsed() < JOB_PATIENCE, "it does not end: {}", self.tail());
+            assert!(began.elapsed() < patience(), "it does not end: {}", self.tail());
             std::thread::sleep(LOOK);
         }
     }
@@ -100,7 +112,7 @@ impl Job {
         let began = Instant::now();
         while !holds() {
             assert!(self.child.try_wait().unwrap().is_none(), "it ended before {what}: {}", self.tail());
-            assert!(began.elapsed() < JOB_PATIENCE, "not {what}: {}", self.tail());
+            assert!(began.elapsed() < patience(), "not {what}: {}", self.tail());
             std::thread::sleep(LOOK);
         }
     }
