@@ -38,7 +38,7 @@ pub(super) async fn send(place: &Place, events: usize, seed: u64) {
         while batch.len() < BATCH && number < events {
             let event = event(seed, number, &mut random);
             number += 1;
-            if kept.len() < 5_000 {
+            if kept.len() < 5_000 && event.is_object() {
                 kept.push(event.clone());
             }
             batch.push(event);
