@@ -29,7 +29,8 @@ impl AddAssign for Copied {
 }
 
 /// Copies every record at or after the offsets `after`, which are those that the lake does not have yet; a partition that is not named is copied from its
-/// start. Nobody may append to `from` meanwhile: what comes later may be left out. Reads the topic once from its start to find what is there already.
+/// start. Nobody may append to `from` meanwhile: what comes later may be left out. Reads the topic once from its start to find what is there already; what a copy
+/// that was broken off still has on its way then arrives twice, and Silver takes one of them.
 ///
 /// # Errors
 ///

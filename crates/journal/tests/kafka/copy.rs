@@ -1,12 +1,29 @@
 //! An embedded journal is moved to Kafka: what the lake lacks arrives once, however often the copy is begun.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use journal::embedded::{self, Embedded};
 use journal::kafka::{Config, Kafka};
 use journal::{Copied, Journal as _, copy};
 
 use crate::support::{Broker, MUCH, counts, record};
+
+/// Far longer than a record takes to a broker on the same machine.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// Waits until nothing of a copy that was broken off is on its way any more, as when its process has ended.
+async fn settled(to: &Kafka) {
+    let mut end = to.end().await.unwrap();
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let now = to.end().await.unwrap();
+        if now == end {
+            return;
+        }
+        end = now;
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_lake_lacks_arrives_once() {
@@ -39,6 +56,7 @@ async fn what_the_lake_lacks_arrives_once() {
             () = stop.notified() => {}
         }
         assert!(seen.load(Ordering::SeqCst) > 0);
+        settled(&to).await;
     }
     let last = copy(&from, &after, &to, |_| ()).await.unwrap();
     assert_eq!(last.copied + last.already, 5_000 - taken);
