@@ -2,6 +2,6 @@
 
 import sys
 
-from tidegate.spark.job import main
+from tidegate_spark.job import main
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-//! The Python module `tidegate._medallion`: the transform of [`medallion`] over Arrow record batches, which come and go through the Arrow C data interface
+//! The Python module `tidegate_spark._medallion`: the transform of [`medallion`] over Arrow record batches, which come and go through the Arrow C data interface
 //! without being copied.
 //!
 //! It is what a Python worker of Spark calls. Rows of several tables come out of one call and must go through one schema, so a batch of results has one
@@ -34,7 +34,7 @@ fn refused(error: impl std::fmt::Display) -> PyErr {
 }
 
 /// Journal to Bronze, for one task: records in, rows of Bronze and dead letters out.
-#[pyclass(module = "tidegate._medallion")]
+#[pyclass(module = "tidegate_spark._medallion")]
 struct BronzeStep {
     generation: u32,
     refused_from: BTreeMap<u32, u64>,
@@ -141,7 +141,7 @@ impl BronzeStep {
 }
 
 /// Bronze to Silver, for one task that has all copies of each event it is given: rows of Bronze in, rows of Silver and dead letters out.
-#[pyclass(module = "tidegate._medallion")]
+#[pyclass(module = "tidegate_spark._medallion")]
 struct SilverStep {
     rules: Rules,
     buckets: BTreeSet<u32>,

@@ -5,7 +5,7 @@ import sys
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from tidegate.spark.tables import Table
+from tidegate_spark.tables import Table
 
 endpoint, log_store, jars = sys.argv[1:]
 settings = {

@@ -5,10 +5,10 @@ import json
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from tidegate._medallion import ledger_rows
-from tidegate.spark import tables
-from tidegate.spark.settings import Settings
-from tidegate.spark.tables import Table
+from tidegate_spark._medallion import ledger_rows
+from tidegate_spark import tables
+from tidegate_spark.settings import Settings
+from tidegate_spark.tables import Table
 
 COUNTED = (tables.BRONZE, tables.SILVER, tables.DEAD_LETTERS)
 VERSIONS_MAX = 1_000

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from pyspark.sql import SparkSession
 
-from tidegate.spark.bronze import Bronze
-from tidegate.spark.errors import Refused
-from tidegate.spark.gold import Gold
-from tidegate.spark.ledger import Ledger
-from tidegate.spark.metrics import Metrics
-from tidegate.spark.runner import Runner, Stage
-from tidegate.spark.settings import Settings
-from tidegate.spark.silver import Silver
+from tidegate_spark.bronze import Bronze
+from tidegate_spark.errors import Refused
+from tidegate_spark.gold import Gold
+from tidegate_spark.ledger import Ledger
+from tidegate_spark.metrics import Metrics
+from tidegate_spark.runner import Runner, Stage
+from tidegate_spark.settings import Settings
+from tidegate_spark.silver import Silver
 
 log = logging.getLogger("tidegate")
 

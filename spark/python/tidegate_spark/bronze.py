@@ -15,14 +15,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.streaming import StreamingQuery
 
-from tidegate import steps
-from tidegate._medallion import BronzeStep, merged_counts, totals
-from tidegate.spark import tables
-from tidegate.spark.errors import Refused
-from tidegate.spark.journal import Journal
-from tidegate.spark.metrics import Metrics
-from tidegate.spark.settings import Settings
-from tidegate.spark.tables import Table
+from tidegate_spark import steps
+from tidegate_spark._medallion import BronzeStep, merged_counts, totals
+from tidegate_spark import tables
+from tidegate_spark.errors import Refused
+from tidegate_spark.journal import Journal
+from tidegate_spark.metrics import Metrics
+from tidegate_spark.settings import Settings
+from tidegate_spark.tables import Table
 
 log = logging.getLogger(__name__)
 

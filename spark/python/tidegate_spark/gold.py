@@ -13,11 +13,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType
 
-from tidegate._medallion import concerned, one_of, view
-from tidegate.spark import tables
-from tidegate.spark.metrics import Metrics
-from tidegate.spark.settings import Settings
-from tidegate.spark.tables import NEVER, Table
+from tidegate_spark._medallion import concerned, one_of, view
+from tidegate_spark import tables
+from tidegate_spark.metrics import Metrics
+from tidegate_spark.settings import Settings
+from tidegate_spark.tables import NEVER, Table
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from tidegate import steps
-from tidegate._medallion import BUCKETS, SilverStep, merged_counts, next_task, totals
-from tidegate.spark import tables
-from tidegate.spark.metrics import Metrics
-from tidegate.spark.settings import Settings
-from tidegate.spark.tables import Table
+from tidegate_spark import steps
+from tidegate_spark._medallion import BUCKETS, SilverStep, merged_counts, next_task, totals
+from tidegate_spark import tables
+from tidegate_spark.metrics import Metrics
+from tidegate_spark.settings import Settings
+from tidegate_spark.tables import Table
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from pyspark.sql import SparkSession
 
-from tidegate.spark.errors import Fenced, Refused
-from tidegate.spark.metrics import Metrics
-from tidegate.spark.settings import Settings
+from tidegate_spark.errors import Fenced, Refused
+from tidegate_spark.metrics import Metrics
+from tidegate_spark.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from tidegate._medallion import BronzeStep, SilverStep
+from tidegate_spark._medallion import BronzeStep, SilverStep
 
 Step = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 

@@ -5,7 +5,7 @@ import json
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
-from tidegate.spark.errors import Refused, told
+from tidegate_spark.errors import Refused, told
 
 BRONZE = "bronze.events"
 SILVER = "silver.events"

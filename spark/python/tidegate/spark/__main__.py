@@ -1,5 +1,0 @@
-import sys
-
-from tidegate.spark.job import main
-
-sys.exit(main())

@@ -1,0 +1,5 @@
+import sys
+
+from tidegate_spark.job import main
+
+sys.exit(main())
