@@ -24,11 +24,11 @@ Checks the repository, and runs what is in it.
 Usage: cargo xtask <COMMAND>
 
 Commands:
-  test           all tests: Rust, then Spark, then the real Python clients, then the real Node clients
+  test           all tests: Rust, then Spark, then the SDK and the real clients of Python, then those of Node
   test rust      the tests of all crates
   test spark     the Spark job, on a cluster of its own, beside the workers
-  test python    the Python clients and the converters in examples/, against the product
-  test node      the Node clients, against the product
+  test python    the Python SDK, the Python clients and the converters in examples/, against the product
+  test node      the TypeScript SDK and the Node clients, against the product
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
   check          lint, then test
@@ -106,11 +106,13 @@ fn test(place: &Place, suite: Suite) -> Result<()> {
                 spark::test(place, servers, &spark)?;
             }
             if includes(Suite::Python) {
+                clients::python::test_sdk(place, python)?;
                 clients::python::test(place, python, servers)?;
             }
         }
     }
     if node.is_some() {
+        clients::node::test_sdk(place)?;
         clients::node::test(place)?;
     }
     Ok(())

@@ -56,6 +56,46 @@ pub(crate) fn test(place: &Place) -> Result<()> {
     })
 }
 
+/// Builds the SDK in a copy of it that has the same places around it, and runs its tests.
+///
+/// # Errors
+///
+/// When it cannot be built or a test fails.
+pub(crate) fn test_sdk(place: &Place) -> Result<()> {
+    let tree = place.clients().join("sdk-typescript");
+    let sdk = tree.join("sdk/typescript");
+    step("TypeScript SDK", || {
+        let lock = place.root().join("sdk/typescript/package-lock.json");
+        let lock = fs::read_to_string(&lock).with_context(|| format!("{} cannot be read", lock.display()))?;
+        made_once(&tree, &lock, || {
+            copy_all(place, &tree)?;
+            run(Command::new(npm()).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&sdk))
+        })?;
+        copy_all(place, &tree)?;
+        run(Command::new(npm()).args(["run", "--silent", "build"]).current_dir(&sdk))
+    })?;
+    step("TypeScript SDK tests", || {
+        let mut node = Command::new(npm());
+        node.args(["run", "--silent", "test"]).current_dir(&sdk).env("TIDEGATE_BIN", place.product());
+        run(&mut node)
+    })
+}
+
+/// What the SDK's tests need of the repository, in the same places of another tree.
+fn copy_all(place: &Place, tree: &Path) -> Result<()> {
+    for folder in ["sdk/typescript", "sdk/typescript/src", "sdk/typescript/tests", "sdk/vectors", "sdk/testing", "tests/clients/node"] {
+        let target = tree.join(folder);
+        fs::create_dir_all(&target).with_context(|| format!("{} cannot be made", target.display()))?;
+        // A file that is no more must not be tested.
+        for entry in fs::read_dir(&target)?.filter_map(Result::ok).filter(|entry| entry.path().is_file()) {
+            fs::remove_file(entry.path()).with_context(|| format!("{} cannot be removed", entry.path().display()))?;
+        }
+        copy(&place.root().join(folder), &target)?;
+    }
+    let built = tree.join("sdk/typescript/dist");
+    if built.exists() { fs::remove_dir_all(&built).with_context(|| format!("{} cannot be removed", built.display())) } else { Ok(()) }
+}
+
 fn npm() -> &'static str {
     if cfg!(windows) { "npm.cmd" } else { "npm" }
 }

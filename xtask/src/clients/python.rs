@@ -61,6 +61,31 @@ pub(crate) fn test(place: &Place, python: &Python, servers: &Installed) -> Resul
     })
 }
 
+/// Installs the SDK as a user would, checks its types, and runs its tests.
+///
+/// # Errors
+///
+/// When it cannot be installed, a type is wrong or a test fails.
+pub(crate) fn test_sdk(place: &Place, python: &Python) -> Result<()> {
+    let sdk = place.root().join("sdk/python");
+    let mut interpreter = PathBuf::new();
+    step("Python SDK", || {
+        interpreter = environment(place, python, "sdk-python", &sdk.join("tests/requirements.txt"))?;
+        let install =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--force-reinstall"];
+        run(Command::new(&interpreter).args(install).arg(&sdk))?;
+        let mut mypy = Command::new(&interpreter);
+        mypy.args(["-m", "mypy", "--strict", "--cache-dir"]).arg(place.clients().join("sdk-python/mypy"));
+        run(mypy.arg(sdk.join("src/tidegate")))
+    })?;
+    step("Python SDK tests", || {
+        let mut pytest = Command::new(&interpreter);
+        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(sdk.join("pyproject.toml")).arg(sdk.join("tests"));
+        pytest.current_dir(place.root()).env("TIDEGATE_BIN", place.product()).env("PYTHONDONTWRITEBYTECODE", "1");
+        run(&mut pytest)
+    })
+}
+
 /// The interpreter of an environment that has what the file lists.
 ///
 /// # Errors

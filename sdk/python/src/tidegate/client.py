@@ -1,0 +1,227 @@
+"""The client: what an application calls."""
+
+import atexit
+import contextlib
+import datetime
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import time_ns
+from types import TracebackType
+from typing import Any
+
+from tidegate.config import Config, WhenFull
+from tidegate.engine import Engine
+from tidegate.event import Unsendable, event_bytes, object_text, random_bits
+from tidegate.scope import NO_SCOPE, current
+from tidegate.stats import Delivery, Stats
+from tidegate.transport import Transport
+from tidegate.version import VERSION
+
+log = logging.getLogger("tidegate")
+
+EXIT_SECONDS = 2.0
+"""What an orderly exit of the process gives each client to send what it has."""
+Time = datetime.datetime | int | float | str
+"""Aware, or naive in local time; seconds since 1970; or a text."""
+
+
+class Client:
+    """Sends events. One for each write key and process is enough; it may be used from all threads.
+
+    No call raises or waits (but with `when_full="block"`); what cannot be sent is counted in `stats()`, told to `on_delivery`, and logged by the logger `tidegate`.
+    docs/sdk-contract.md says all that it does.
+    """
+
+    def __init__(
+        self,
+        write_key: str,
+        *,
+        url: str = "http://127.0.0.1:8099",
+        spool: str | os.PathLike[str] | None = None,
+        on_delivery: Callable[[Delivery], None] | None = None,
+        context: Mapping[str, Any] | None = None,
+        enabled: bool = True,
+        batch_events_max: int = 500,
+        batch_bytes_max: int = 512 * 1024,
+        batch_seconds: float = 1.0,
+        queue_events_max: int = 10_000,
+        queue_bytes_max: int = 32 * 1024 * 1024,
+        when_full: WhenFull = "drop_newest",
+        block_seconds: float = 1.0,
+        timeout: float = 10.0,
+        spool_bytes_max: int = 256 * 1024 * 1024,
+        spool_seconds: float = 0.05,
+    ) -> None:
+        """Raises `ValueError` where it is set up wrongly.
+
+        `url` is where the gate is, or a path of one's own that a proxy passes on to it. `spool` is a folder; several processes may have the same. `on_delivery` is called for
+        each event when it is known what became of it, on a thread of the client's. `context` goes into every event. `enabled=False` makes a client that is switched off until
+        `opt_in()`. Times are seconds.
+        """
+        self._config = Config(
+            write_key=write_key,
+            url=url,
+            batch_events_max=batch_events_max,
+            batch_bytes_max=batch_bytes_max,
+            batch_seconds=batch_seconds,
+            queue_events_max=queue_events_max,
+            queue_bytes_max=queue_bytes_max,
+            when_full=when_full,
+            block_seconds=block_seconds,
+            timeout=timeout,
+            spool=None if spool is None else Path(spool),
+            spool_bytes_max=spool_bytes_max,
+            spool_seconds=spool_seconds,
+        )
+        # Finds out whether the address will do.
+        Transport(url, write_key, timeout)
+        self._on_delivery = on_delivery
+        self._context = {"library": {"name": "tidegate-python", "version": VERSION}} | dict(context or {})
+        try:
+            self._context_text = object_text("context", self._context)
+        except Unsendable as error:
+            raise ValueError(error.message) from None
+        self._is_enabled = enabled
+        self._engine = Engine(self._config, on_delivery)
+        self._close_at_exit = _closing(self)
+        if enabled:
+            self._start_draining()
+
+    def track(
+        self,
+        event_type: str,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        user_id: Any = None,
+        anonymous_id: Any = None,
+        session_id: Any = None,
+        name: str | None = None,
+        event_time: Time | None = None,
+        event_id: str | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """Sends an event, and tells its id; `None` where it will not be sent.
+
+        What is not said here comes from the `scope` that the call is in.
+        """
+        if not self._is_enabled:
+            self._engine.suppress()
+            return None
+        scope = current.get()
+        try:
+            context_text = self._context_text
+            if scope is not NO_SCOPE:
+                user_id = scope.user_id if user_id is None else user_id
+                anonymous_id = scope.anonymous_id if anonymous_id is None else anonymous_id
+                session_id = scope.session_id if session_id is None else session_id
+            if context or scope.context:
+                if context is not None and not isinstance(context, Mapping):
+                    raise Unsendable("invalid", f"context must be a mapping, is a {type(context).__name__}")
+                context_text = object_text("context", {**self._context, **scope.context, **(context or {})})
+            own_id, payload = event_bytes(
+                event_type, properties, user_id, anonymous_id, session_id, name, event_time, event_id, context_text, time_ns(), random_bits()
+            )
+        except Unsendable as error:
+            self._engine.refuse(str(event_id or ""), error.code, error.message)
+            return None
+        except Exception as error:
+            # As where a text of the caller's own type fails when it is read.
+            self._engine.refuse("", "invalid", f"the event cannot be read: {error!r}")
+            return None
+        return own_id if self._engine.put(own_id, payload) else None
+
+    def page_view(self, url: str, *, title: str | None = None, referrer: str | None = None, properties: Mapping[str, Any] | None = None, **who: Any) -> str | None:
+        """A page was shown. `who` is what `track` takes besides."""
+        facts = {"url": url, "title": title, "referrer": referrer}
+        return self.track("page_view", {**{key: value for key, value in facts.items() if value is not None}, **(properties or {})}, **who)
+
+    def identify(self, user_id: Any, traits: Mapping[str, Any] | None = None, **who: Any) -> str | None:
+        """What is known of a user; with an `anonymous_id`, also who that was."""
+        return self.track("identify", traits, user_id=user_id, **who)
+
+    def conversion(self, name: str, *, value: float | None = None, currency: str | None = None, properties: Mapping[str, Any] | None = None, **who: Any) -> str | None:
+        """A goal was reached, such as `purchase`."""
+        facts = {"value": value, "currency": currency}
+        return self.track("conversion", {**{key: value for key, value in facts.items() if value is not None}, **(properties or {})}, name=name, **who)
+
+    def exposure(self, experiment_id: str, variation_id: str, *, properties: Mapping[str, Any] | None = None, **who: Any) -> str | None:
+        """A subject was shown a variation."""
+        return self.track("feature_exposure", {**(properties or {}), "experiment_id": experiment_id, "variation_id": variation_id}, **who)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Sends what is queued without waiting for batches to fill; true when all that was tracked before is delivered, rejected or dropped. At the end of a function of
+        a serverless platform, which may be frozen afterwards."""
+        return self._engine.flush(time.monotonic() + timeout)
+
+    def sync(self, timeout: float = 10.0) -> bool:
+        """True when all that was tracked before is on disk or settled: no crash of the process loses it. False without a spool."""
+        return self._engine.sync(time.monotonic() + timeout)
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Sends what there is, as long as there is time, and ends. What is left is in the spool, or dropped as `closed`; then false."""
+        atexit.unregister(self._close_at_exit)
+        return self._engine.close(time.monotonic() + timeout)
+
+    def opt_out(self) -> None:
+        """Switches the client off, and throws away what is queued and spooled."""
+        self._is_enabled = False
+        self._engine.throw_away()
+
+    def opt_in(self) -> None:
+        """Switches it on again."""
+        self._is_enabled = True
+        self._start_draining()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is switched on."""
+        return self._is_enabled
+
+    def stats(self) -> Stats:
+        """The counts of this process."""
+        return self._engine.stats()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _start_draining(self) -> None:
+        """With a spool, what earlier processes left there is sent at once."""
+        if self._config.spool is not None:
+            self._engine.start()
+
+    def _after_fork(self) -> None:
+        self._engine.forget()
+        self._engine = Engine(self._config, self._on_delivery)
+
+
+def _closing(client: Client) -> Callable[[], None]:
+    """Closes a client at the end of the process, if it still is there."""
+    reference = weakref.ref(client)
+
+    def close() -> None:
+        if (client := reference()) is not None:
+            client.close(EXIT_SECONDS)
+
+    atexit.register(close)
+    _clients.add(client)
+    return close
+
+
+_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        with contextlib.suppress(Exception):
+            client._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
