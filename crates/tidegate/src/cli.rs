@@ -27,6 +27,7 @@ use crate::commands::spark::SparkArgs;
 use crate::commands::sql::SqlArgs;
 use crate::commands::trace::TraceArgs;
 use crate::demo::DemoArgs;
+use crate::micro::MicroArgs;
 
 /// Product events in through one gate, none of them lost, doubled or changed
 ///
@@ -61,6 +62,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Demo(DemoArgs),
     Serve(ServeArgs),
+    Micro(MicroArgs),
     Source(SourceArgs),
     Send(SendArgs),
     Backfill(BackfillArgs),
@@ -106,6 +108,8 @@ mod tests {
         };
         check("tidegate serve", true);
         check("tidegate serve --data d --listen 127.0.0.1:0 --postgres 127.0.0.1:0 --roles ingest,pipeline --config f", true);
+        check("tidegate micro --listen 127.0.0.1:0 --plan p --events-max 10", true);
+        check("tidegate micro --events-max 0", false);
         check("tidegate source add web --key k --origin https://a.example --origin https://b.example --data d", true);
         check("tidegate source list --format csv", true);
         check("tidegate source revoke web", true);

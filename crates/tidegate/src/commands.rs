@@ -97,7 +97,7 @@ impl LakeArgs {
     /// As [`LakeArgs::open`], and a tracking plan that cannot be read.
     pub(crate) async fn reader(&self) -> anyhow::Result<Reader> {
         let (lake, settings) = self.open_with_settings().await?;
-        Ok(Reader::new(lake, platform::plan(&settings)?, settings.query)?)
+        Ok(Reader::new(lake, platform::plan(settings.plan.file.as_deref())?, settings.query)?)
     }
 
     /// The same, with the settings.

@@ -14,6 +14,7 @@ mod bench;
 mod cli;
 mod commands;
 mod demo;
+mod micro;
 mod misuse;
 mod output;
 mod platform;
@@ -54,6 +55,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Demo(args) => demo::run(args).await,
         Command::Serve(args) => commands::serve::run(args).await,
+        Command::Micro(args) => micro::run(args).await,
         Command::Source(args) => commands::source::run(args),
         Command::Backfill(args) => Box::pin(commands::backfill::run(args)).await,
         Command::Send(args) => commands::send::run(args).await,

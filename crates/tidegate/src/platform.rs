@@ -4,6 +4,7 @@
 //! and only then the listener closes, so that clients are told to go elsewhere for as long as anything is in work.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::task::JoinHandle;
 mod console;
 pub(crate) mod control;
 mod erased;
-mod http;
+pub(crate) mod http;
 mod medium;
 mod metrics;
 mod routes;
@@ -54,7 +55,7 @@ impl Platform {
     /// What cannot be opened, with what to do; nothing is left running.
     pub(crate) async fn start(settings: &Settings, clock: SharedClock) -> anyhow::Result<Self> {
         let metrics = metrics::install()?;
-        let plan = plan(settings)?;
+        let plan = plan(settings.plan.file.as_deref())?;
         let medium = Medium::open(settings).await?;
         let key_file = settings.key_file();
         let gate = match medium.sink().filter(|_| settings.has(Role::Ingest)) {
@@ -144,13 +145,13 @@ impl Platform {
     }
 }
 
-/// The tracking plan that the settings name.
+/// The tracking plan of a file; the built-in one without.
 ///
 /// # Errors
 ///
 /// A file that cannot be read or is no plan.
-pub(crate) fn plan(settings: &Settings) -> anyhow::Result<Arc<Plan>> {
-    let Some(path) = &settings.plan.file else { return Ok(Arc::new(Plan::built_in())) };
+pub(crate) fn plan(file: Option<&Path>) -> anyhow::Result<Arc<Plan>> {
+    let Some(path) = file else { return Ok(Arc::new(Plan::built_in())) };
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the tracking plan {name}"))?;
     Ok(Arc::new(Plan::parse(&text, &name)?))

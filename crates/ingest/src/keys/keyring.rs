@@ -43,7 +43,8 @@ pub enum Lookup {
 /// The live view of a [`KeyFile`]: it follows changes of the file without a restart. While the file cannot be read, what was read last holds.
 #[derive(Debug)]
 pub struct Keyring {
-    file: KeyFile,
+    /// None for a keyring that knows any key.
+    file: Option<KeyFile>,
     view: RwLock<Arc<View>>,
     checked: Mutex<Checked>,
 }
@@ -71,7 +72,13 @@ impl Keyring {
     pub fn open(file: KeyFile) -> Result<Self, Error> {
         let stamp = stamp(&file)?;
         let view = View::of(file.list()?);
-        Ok(Self { file, view: RwLock::new(Arc::new(view)), checked: Mutex::new(Checked { at: Instant::now(), stamp }) })
+        Ok(Self { file: Some(file), view: RwLock::new(Arc::new(view)), checked: Mutex::new(Checked { at: Instant::now(), stamp }) })
+    }
+
+    /// A keyring to which every key is this source's: for a gate in tests, whose clients have whatever key they have.
+    pub fn for_any_key(source: Source) -> Self {
+        let view = View { any_key: Some(Arc::new(source)), any_origin: true, ..View::default() };
+        Self { file: None, view: RwLock::new(Arc::new(view)), checked: Mutex::new(Checked { at: Instant::now(), stamp: None }) }
     }
 
     /// Whose key this is.
@@ -127,14 +134,15 @@ impl Keyring {
     }
 
     fn changed(&self, known: Option<&Stamp>) -> Result<Option<(Stamp, View)>, Error> {
-        match (stamp(&self.file)?, known) {
+        let Some(file) = &self.file else { return Ok(None) };
+        match (stamp(file)?, known) {
             (None, None) => Ok(None),
             (None, Some(_)) => {
                 let gone = io::Error::from(io::ErrorKind::NotFound);
-                Err(Error::Io { doing: "find", path: self.file.path().to_owned(), source: gone })
+                Err(Error::Io { doing: "find", path: file.path().to_owned(), source: gone })
             }
             (Some(stamp), known) if known == Some(&stamp) => Ok(None),
-            (Some(stamp), _) => Ok(Some((stamp, View::of(self.file.list()?)))),
+            (Some(stamp), _) => Ok(Some((stamp, View::of(file.list()?)))),
         }
     }
 }
@@ -153,17 +161,19 @@ fn stamp(file: &KeyFile) -> Result<Option<Stamp>, Error> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct View {
     /// `None` for a revoked key.
     keys: HashMap<KeyDigest, Option<Arc<Source>>>,
+    /// Whose all other keys are, if anybody's.
+    any_key: Option<Arc<Source>>,
     origins: HashSet<String>,
     any_origin: bool,
 }
 
 impl View {
     fn of(entries: Vec<Entry>) -> Self {
-        let mut view = Self { keys: HashMap::new(), origins: HashSet::new(), any_origin: false };
+        let mut view = Self::default();
         for entry in entries {
             let live = entry.revoked_at.is_none();
             if live {
@@ -180,7 +190,7 @@ impl View {
         match self.keys.get(digest) {
             Some(Some(source)) => Lookup::Known(Arc::clone(source)),
             Some(None) => Lookup::Revoked,
-            None => Lookup::Unknown,
+            None => self.any_key.as_ref().map_or(Lookup::Unknown, |source| Lookup::Known(Arc::clone(source))),
         }
     }
 }

@@ -129,7 +129,7 @@ pub(crate) async fn run(args: BackfillArgs) -> anyhow::Result<bool> {
         let source = SourceName::try_from(FOLDER.to_owned()).map_err(|error| anyhow!(error.to_string()))?;
         let now = Timestamp(SystemClock.now_micros());
         let id = contract::id::uuid_v7(now, [0; 10]);
-        Recipient::Judge(Box::new(Judge::new(platform::plan(&settings)?, settings.ingest.clone(), source, id, now)))
+        Recipient::Judge(Box::new(Judge::new(platform::plan(settings.plan.file.as_deref())?, settings.ingest.clone(), source, id, now)))
     } else {
         Recipient::Gate(delivery)
     };

@@ -81,7 +81,7 @@ pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<bool> {
     if filter.stages.is_empty() {
         filter.stages = vec!["plan".to_owned(), "silver".to_owned()];
     }
-    let plan = platform::plan(&settings)?;
+    let plan = platform::plan(settings.plan.file.as_deref())?;
     let (total, mut letters) = recovery::letters(&lake, &filter).await?;
     let target = if args.dry_run || total == 0 { None } else { Some(Target::open(&settings).await?) };
     let bar = bar(total);

@@ -16,7 +16,7 @@ use crate::settings::{Role, Settings};
 /// An address that cannot be listened on, or a plan that cannot be read.
 pub(super) async fn start(settings: &Settings) -> anyhow::Result<Option<Server>> {
     let Some(listen) = settings.postgres.listen.as_deref().filter(|_| settings.has(Role::Console)) else { return Ok(None) };
-    let plan = super::plan(settings)?;
+    let plan = super::plan(settings.plan.file.as_deref())?;
     let (location, options, config) = (settings.lake_location(), settings.lake.options.clone(), settings.query.clone());
     let pause_max = settings.pipeline.retry_pause_max.max(RETRY_PAUSE_MIN);
     let reader = async move {

@@ -26,7 +26,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The listener and its connections, in a task of their own.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     closing: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
@@ -35,7 +35,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn bind(settings: &settings::Server, router: Router) -> anyhow::Result<Self> {
+    pub(crate) async fn bind(settings: &settings::Server, router: Router) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(&settings.listen).await.map_err(|error| unlistenable(&settings.listen, error))?;
         let address = listener.local_addr().context("the listener has no address")?;
         let (closing, closed) = watch::channel(false);
@@ -45,12 +45,12 @@ impl Server {
         Ok(Self { address, closing, task, connections, connections_max: settings.connections_max })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Takes no more connections and waits until those there are have finished their requests.
-    pub(super) async fn close(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn close(mut self) -> anyhow::Result<()> {
         self.closing.send_replace(true);
         if let Some(task) = self.task.take() {
             task.await.context("the listener panicked")?;
@@ -64,7 +64,7 @@ impl Server {
     }
 
     /// Resolves when it ends by itself.
-    pub(super) async fn failed(&mut self) -> anyhow::Error {
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
         let Some(task) = &mut self.task else { return std::future::pending().await };
         let ended = task.await;
         self.task = None;

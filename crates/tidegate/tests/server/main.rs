@@ -9,6 +9,7 @@ mod erasure;
 mod figures;
 mod kill;
 mod lifecycle;
+mod micro;
 mod migration;
 mod outage;
 mod process;
