@@ -205,9 +205,10 @@ def test_a_call_that_waits_goes_on_when_there_is_room(gate):
 def test_bytes_bound_the_queue_too(gate):
     gate.hold()
     client = tidegate.Client("k", url=gate.url, queue_bytes_max=10_000)
-    for _ in range(5):
+    # Some may be on their way before the queue is full.
+    for _ in range(10):
         client.track("t", {"x": "x" * 4_000})
-    assert balanced(client).dropped_by["queue_full"] >= 2
+    assert balanced(client).dropped_by["queue_full"] >= 4
     gate.let_go()
     assert client.close(SOON)
 

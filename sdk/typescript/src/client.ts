@@ -2,6 +2,7 @@
 
 import { meaning, pause, type Rejected } from './answers.js'
 import { eventText, objectText, Unsendable, withSentAt, timeText, type CallOptions, type JsonObject } from './event.js'
+import { checkedExperiment, Exposures, variationOf, type Experiment } from './experiments.js'
 
 export type DropReason = 'invalid' | 'too_large' | 'queue_full' | 'closed' | 'opted_out'
 
@@ -16,7 +17,7 @@ export interface Stats {
   delivered: number
   rejected: number
   dropped: number
-  /** In memory or on its way. */
+  /** In memory, on its way, or in the spool; of this process. */
   pending: number
   /** By reason. */
   droppedBy: Record<string, number>
@@ -26,6 +27,12 @@ export interface Stats {
   suppressed: number
   /** Requests that were sent again. */
   retries: number
+  /** Events of earlier processes, found in the spool and answered. */
+  recovered: number
+  /** Lines of the spool that a process was killed in the middle of. */
+  torn: number
+  /** Times that the spool could not be written. */
+  spoolErrors: number
 }
 
 /** Times are milliseconds. */
@@ -37,6 +44,8 @@ export interface Settings {
   context?: JsonObject
   /** False: switched off until `optIn()`. */
   enabled?: boolean
+  /** Those that `variation` knows. */
+  experiments?: readonly Experiment[]
   /** Called for each event when it is known what became of it, never within a call. */
   onDelivery?: (delivery: Delivery) => void
   /** Where warnings go; the console if it is not said. */
@@ -49,6 +58,8 @@ export interface Settings {
   /** What is dropped when the queue is full. A call never waits. */
   whenFull?: 'drop_newest' | 'drop_oldest'
   timeoutMs?: number
+  /** For how long events are gathered to be written to the spool together. */
+  spoolMs?: number
 }
 
 /** A request to the gate, and what it answered. Rejects where there was no answer. */
@@ -60,8 +71,36 @@ export interface Answer {
   retryAfter: string | null
 }
 
+/** A file of the spool that is closed: one batch. */
+export interface SpoolFile {
+  path: string
+  /** How many, of this process; 0 where it is of an earlier one. */
+  events: number
+  /** The number that its first event has in this process. */
+  first: number
+}
+
+/** Where events are until they are answered, if not in memory alone. */
+export interface Spool {
+  /** How many events the file has that is written to. */
+  readonly openEvents: number
+  readonly openBytes: number
+  /** What earlier processes left. */
+  adopt(): Promise<SpoolFile[]>
+  /** Writes events and syncs them, all or none. Rejects where it cannot; then the file is to be cut. */
+  append(texts: string[], first: number): Promise<void>
+  /** Closes the file that is written to; it is a batch now. */
+  cut(): Promise<SpoolFile | undefined>
+  /** The events of a file with their ids, and how many lines are no events. */
+  read(file: SpoolFile): Promise<{ events: [string, string][]; torn: number }>
+  /** Its events are settled. */
+  remove(file: SpoolFile): Promise<void>
+  close(): Promise<void>
+}
+
 /** What differs between Node and browsers. */
 export interface Platform {
+  spool?: Spool | undefined
   library: string
   post: Post
   byteLength: (text: string) => number
@@ -73,11 +112,15 @@ export interface Platform {
 export const VERSION = '0.1.0'
 
 const LOG_PAUSE_MS = 60_000
+/** After the spool could not be written. */
+const SPOOL_RETRY_MS = 1_000
 const RANDOM_POOL_EVENTS = 256
 const OPTED_OUT = ['opted_out', 'the client was switched off'] as const
+const TOO_LARGE = { code: 'too_large', message: 'the gate takes no event of this size' }
+const CLOSED = ['closed', 'the client was closed before it could be sent'] as const
 
 interface Event {
-  /** Its number in this process. */
+  /** Its number in this process, 0 where it is of an earlier one. */
   number: number
   id: string
   /** Without the brace at its end. */
@@ -88,23 +131,29 @@ interface Event {
 interface Batch {
   events: Event[]
   attempt: number
+  /** No further attempt is to be made. */
   isThrownAway: boolean
+  isSpooled: boolean
+  /** What is to be removed when the last of them is answered. */
+  file?: SpoolFile | undefined
 }
 
 /** Sends events. No call throws or waits; what cannot be sent is counted in `stats()`, told to `onDelivery`, and logged. */
 export class Client {
-  readonly #settings: Required<Omit<Settings, 'onDelivery' | 'log' | 'context' | 'enabled'>>
+  readonly #settings: Required<Omit<Settings, 'onDelivery' | 'log' | 'context' | 'enabled' | 'experiments'>>
   readonly #platform: Platform
   readonly #onDelivery: ((delivery: Delivery) => void) | undefined
   readonly #log: (message: string) => void
   readonly #context: JsonObject
   readonly #contextText: string
-  readonly #counts = { tracked: 0, delivered: 0, suppressed: 0, retries: 0, dropped: {} as Record<string, number>, rejected: {} as Record<string, number> }
+  readonly #counts = { tracked: 0, delivered: 0, suppressed: 0, retries: 0, recovered: 0, torn: 0, spoolErrors: 0, dropped: {} as Record<string, number>, rejected: {} as Record<string, number> }
   readonly #pool = new Uint8Array(10 * RANDOM_POOL_EVENTS)
   #poolAt = RANDOM_POOL_EVENTS
   /** So many are sent without waiting for more: a batch, or half of what the queue holds. */
   readonly #dueEvents: number
   readonly #dueBytes: number
+  readonly #experiments: ReadonlyMap<string, Experiment>
+  readonly #exposures = new Exposures()
   readonly #warned = new Map<string, number>()
   #isEnabled: boolean
   #isClosing = false
@@ -112,12 +161,25 @@ export class Client {
   #queue: Event[] = []
   #queuedBytes = 0
   #oldestAt = 0
-  readonly #batches: Batch[] = []
+  /** Cut, and not begun: halves of a batch that was too large, and files of the spool. */
+  #batches: (Batch | SpoolFile)[] = []
   #sending: Batch | undefined
+  /** Taken from the queue, and not on disk yet. */
+  #writing: Event[] = []
+  #spool: Spool | undefined
+  #isSpoolFailing = false
+  #spoolRetryAt = 0
+  #openedAt = 0
+  #openFirst = Infinity
+  #cutting: SpoolFile | undefined
+  #hasAdopted = false
+  /** The number of the last event when all was thrown away. */
+  #thrownAway = 0
   #isRunning = false
+  #writes: Promise<void> | undefined
   #hurry = 0
   #waiters: (() => void)[] = []
-  #wake: (() => void) | undefined
+  readonly #sleepers = new Set<() => void>()
 
   constructor(settings: Settings, platform: Platform) {
     this.#settings = checked(settings)
@@ -129,7 +191,10 @@ export class Client {
     this.#log = settings.log ?? ((message) => console.warn(`tidegate: ${message}`))
     this.#context = { library: { name: platform.library, version: VERSION }, ...settings.context }
     this.#contextText = objectText('context', this.#context)
+    this.#experiments = new Map((settings.experiments ?? []).map((experiment) => [experiment.id, checkedExperiment(experiment)]))
     this.#isEnabled = settings.enabled ?? true
+    this.#spool = platform.spool
+    if (this.#isEnabled) this.#start()
   }
 
   /** Sends an event, and tells its id; `undefined` where it will not be sent. */
@@ -170,35 +235,74 @@ export class Client {
     return this.track('feature_exposure', { experiment_id: experimentId, variation_id: variationId }, options)
   }
 
+  /**
+   * The variation that a subject sees, and logs once a session that it does. The subject is the id that the experiment names.
+   *
+   * `whenNone` where the subject does not take part: without such an id, outside of the coverage, or where there is no such experiment.
+   */
+  variation(experimentId: string, who: Pick<CallOptions, 'userId' | 'anonymousId' | 'sessionId'>): string | undefined
+  variation<T>(experimentId: string, who: Pick<CallOptions, 'userId' | 'anonymousId' | 'sessionId'>, whenNone: T): string | T
+  variation(experimentId: string, who: Pick<CallOptions, 'userId' | 'anonymousId' | 'sessionId'>, whenNone?: unknown): unknown {
+    const experiment = this.#experiments.get(experimentId)
+    if (!experiment) {
+      this.#warn(`experiment ${experimentId}`, `there is no experiment ${experimentId}, everyone sees the default`)
+      return whenNone
+    }
+    try {
+      const { userId, anonymousId, sessionId } = who
+      const id = experiment.subject === 'anonymous_id' ? anonymousId : userId
+      const subject = id === undefined || id === null ? '' : String(id)
+      const variation = subject === '' ? undefined : variationOf(experiment, subject)
+      if (variation === undefined) return whenNone
+      const session = sessionId === undefined || sessionId === null ? undefined : String(sessionId)
+      if (this.#isEnabled && this.#exposures.isFirst(experimentId, variation, subject, session, Date.now())) this.exposure(experimentId, variation, { userId, anonymousId, sessionId })
+      return variation
+    } catch (error) {
+      this.#warn('variation', `the subject of ${experimentId} cannot be read: ${said(error)}`)
+      return whenNone
+    }
+  }
+
   /** Sends what is queued without waiting for batches to fill; true when all that was tracked before is delivered, rejected or dropped. */
   async flush(timeoutMs = 10_000): Promise<boolean> {
     return this.#untilSettled(this.#counts.tracked, timeoutMs)
   }
 
-  /** Sends what there is, as long as there is time, and ends. What is left is dropped as `closed`; then false. */
+  /** True when all that was tracked before is on disk or settled: no crash of the process loses it. False without a spool. */
+  async sync(timeoutMs = 10_000): Promise<boolean> {
+    const through = this.#counts.tracked
+    return this.#spool !== undefined && this.#until(() => this.#firstUnsynced() > through, timeoutMs)
+  }
+
+  /** Sends what there is, as long as there is time, and ends. What is left is in the spool, or dropped as `closed`; then false. */
   async close(timeoutMs = 10_000): Promise<boolean> {
     if (this.#isClosing) return this.flush(timeoutMs)
     this.#isClosing = true
     const isSettled = await this.#untilSettled(this.#counts.tracked, timeoutMs)
     this.#isOver = true
-    const left = [...(this.#sending?.events ?? []), ...this.#batches.flatMap((batch) => batch.events), ...this.#queue]
+    const sending = this.#sending
     this.#sending = undefined
-    this.#batches.length = 0
-    this.#empty()
-    for (const event of left) this.#drop(event.id, 'closed', 'the client was closed before it could be sent')
+    if (sending?.isThrownAway) this.#abandon(sending, ...OPTED_OUT)
+    else if (sending && !sending.isSpooled) this.#abandon(sending, ...CLOSED)
+    for (const batch of this.#batches.filter((batch): batch is Batch => 'attempt' in batch && !batch.isSpooled)) this.#abandon(batch, ...CLOSED)
+    this.#batches = []
+    this.#empty(...CLOSED)
     this.#wakeUp()
+    await this.#writes
+    await this.#spool?.close()
     this.#settled()
     return isSettled
   }
 
-  /** Switches the client off, and throws away what is queued; what is on its way comes to its end. */
+  /** Switches the client off, and throws away what is queued and spooled; what is on its way comes to its end. */
   optOut(): void {
     this.#isEnabled = false
+    this.#thrownAway = this.#counts.tracked
     if (this.#sending) this.#sending.isThrownAway = true
-    const left = [...this.#batches.flatMap((batch) => batch.events), ...this.#queue]
-    this.#batches.length = 0
-    this.#empty()
-    for (const event of left) this.#drop(event.id, ...OPTED_OUT)
+    const batches = this.#batches
+    this.#batches = []
+    for (const batch of batches) this.#abandon(batch, ...OPTED_OUT)
+    this.#empty(...OPTED_OUT)
     this.#wakeUp()
     this.#settled()
   }
@@ -206,6 +310,7 @@ export class Client {
   /** Switches it on again. */
   optIn(): void {
     this.#isEnabled = true
+    this.#start()
   }
 
   /** Whether it is switched on. */
@@ -215,11 +320,11 @@ export class Client {
 
   /** The counts. */
   stats(): Stats {
-    const { tracked, delivered, suppressed, retries } = this.#counts
+    const { tracked, delivered, suppressed, retries, recovered, torn, spoolErrors } = this.#counts
     const sum = (counts: Record<string, number>): number => Object.values(counts).reduce((total, count) => total + count, 0)
     const [dropped, rejected] = [sum(this.#counts.dropped), sum(this.#counts.rejected)]
     const pending = tracked - delivered - rejected - dropped
-    return { tracked, delivered, rejected, dropped, pending, droppedBy: { ...this.#counts.dropped }, rejectedBy: { ...this.#counts.rejected }, suppressed, retries }
+    return { tracked, delivered, rejected, dropped, pending, droppedBy: { ...this.#counts.dropped }, rejectedBy: { ...this.#counts.rejected }, suppressed, retries, recovered, torn, spoolErrors }
   }
 
   #random(): Uint8Array {
@@ -238,7 +343,7 @@ export class Client {
       return false
     }
     let gone = 0
-    const isFull = (): boolean => this.#queue.length - gone >= queueEventsMax || this.#queuedBytes + event.bytes > queueBytesMax
+    const isFull = (): boolean => this.#queue.length - gone + this.#writing.length >= queueEventsMax || this.#queuedBytes + event.bytes > queueBytesMax
     if (whenFull === 'drop_oldest' && event.bytes <= queueBytesMax) {
       while (isFull() && gone < this.#queue.length) this.#queuedBytes -= (this.#queue[gone++] as Event).bytes
       if (gone > 0) for (const oldest of this.#queue.splice(0, gone)) this.#drop(oldest.id, 'queue_full', 'newer events needed its place in the queue')
@@ -252,15 +357,29 @@ export class Client {
     this.#queuedBytes += event.bytes
     if (this.#queue.length === 1) {
       this.#oldestAt = Date.now()
-      if (this.#isRunning) this.#wakeUp()
-      else void this.#run()
+      this.#wakeUp()
+      this.#start()
     } else if (this.#queue.length >= this.#dueEvents || this.#queuedBytes >= this.#dueBytes) this.#wakeUp()
     return true
   }
 
-  #empty(): void {
+  #empty(code: DropReason, message: string): void {
+    const left = this.#queue
     this.#queue = []
-    this.#queuedBytes = 0
+    this.#queuedBytes = this.#writing.reduce((sum, event) => sum + event.bytes, 0)
+    for (const event of left) this.#drop(event.id, code, message)
+  }
+
+  /** Drops the events of a batch, and removes its file. */
+  #abandon(batch: Batch | SpoolFile, code: DropReason, message: string): void {
+    if (!('attempt' in batch)) {
+      // Their ids are on disk only: they are counted, and not told one by one.
+      if (batch.events > 0) this.#counts.dropped[code] = (this.#counts.dropped[code] ?? 0) + batch.events
+      void this.#spool?.remove(batch)
+      return
+    }
+    for (const event of batch.events) if (event.number > 0) this.#drop(event.id, code, message)
+    if (batch.file) void this.#spool?.remove(batch.file)
   }
 
   #drop(eventId: string, code: DropReason, message: string): void {
@@ -289,33 +408,64 @@ export class Client {
     }
   }
 
+  #start(): void {
+    if (this.#isOver) return
+    if (this.#spool && !this.#writes) {
+      this.#writes = this.#write().finally(() => {
+        this.#writes = undefined
+        // What came while it ended.
+        if (this.#queue.length > 0 && !this.#isClosing) this.#start()
+      })
+    }
+    if (!this.#isRunning && (this.#batches.length > 0 || this.#queue.length > 0)) void this.#run()
+  }
+
   /** One batch after the other, as long as there are any. */
   async #run(): Promise<void> {
     this.#isRunning = true
     // Never within the application's call.
     await Promise.resolve()
     while (!this.#isOver) {
-      const batch = this.#batches.shift() ?? this.#due()
-      if (batch) {
-        this.#sending = batch
-        await this.#deliver(batch)
+      const first = this.#batches[0]
+      const wait = this.#untilDue()
+      if (first && !('attempt' in first)) await this.#load(first)
+      else if (first || wait === 0) {
+        this.#sending = first ? (this.#batches.shift() as Batch) : this.#cut()
+        await this.#deliver(this.#sending)
         this.#sending = undefined
         this.#settled()
-      } else if (this.#queue.length === 0) break
-      else await this.#pause(this.#oldestAt + this.#settings.batchMs - Date.now())
+      } else if (wait === undefined) break
+      else await this.#pause(wait)
     }
     this.#isRunning = false
   }
 
-  #due(): Batch | undefined {
-    const { batchEventsMax, batchBytesMax, batchMs } = this.#settings
-    const isDue =
-      this.#hurry > 0 ||
-      this.#isClosing ||
-      this.#queue.length >= this.#dueEvents ||
-      this.#queuedBytes >= this.#dueBytes ||
-      Date.now() >= this.#oldestAt + batchMs
-    if (!isDue || this.#queue.length === 0) return undefined
+  /** Reads the file that is first among the batches into its place. */
+  async #load(file: SpoolFile): Promise<void> {
+    const read = await this.#spool?.read(file).catch((error: unknown) => {
+      this.#warn('spool', `a file of the spool cannot be read, its events are left there: ${said(error)}`)
+      return undefined
+    })
+    // It may have been thrown away meanwhile.
+    if (this.#batches[0] !== file) return
+    this.#batches.shift()
+    if (!read) return
+    this.#counts.torn += read.torn
+    const number = file.events > 0 ? file.first : 0
+    const events = read.events.map(([id, text]) => ({ number, id, text, bytes: 0 }))
+    if (events.length > 0) this.#batches.unshift({ events, attempt: 0, isThrownAway: false, isSpooled: true, file })
+    else await this.#spool?.remove(file)
+  }
+
+  /** Milliseconds until what is queued is a batch; nothing where there is none. */
+  #untilDue(): number | undefined {
+    if (this.#queue.length === 0 || (this.#spool && !this.#isSpoolFailing)) return undefined
+    const isDue = this.#hurry > 0 || this.#isClosing || this.#queue.length >= this.#dueEvents || this.#queuedBytes >= this.#dueBytes
+    return isDue ? 0 : Math.max(0, this.#oldestAt + this.#settings.batchMs - Date.now())
+  }
+
+  #cut(): Batch {
+    const { batchEventsMax, batchBytesMax } = this.#settings
     let events = 0
     let bytes = 0
     for (const event of this.#queue) {
@@ -325,7 +475,94 @@ export class Client {
     }
     this.#queuedBytes -= bytes
     this.#oldestAt = Date.now()
-    return { events: this.#queue.splice(0, events), attempt: 0, isThrownAway: false }
+    return { events: this.#queue.splice(0, events), attempt: 0, isThrownAway: false, isSpooled: false }
+  }
+
+  /** From the queue to files of the spool, each of which is a batch when it is cut; as long as there is anything to write. */
+  async #write(): Promise<void> {
+    await Promise.resolve()
+    const spool = this.#spool as Spool
+    if (!this.#hasAdopted) {
+      this.#hasAdopted = true
+      const files = await spool.adopt().catch((error: unknown) => {
+        this.#warn('spool', `what earlier processes left in the spool cannot be read: ${said(error)}`)
+        return []
+      })
+      this.#batches.push(...files)
+      this.#start()
+    }
+    while (!this.#isOver) {
+      // What comes from now on must not be in a file that is thrown away.
+      if (spool.openEvents > 0 && this.#openFirst <= this.#thrownAway) await this.#cutOpen(spool)
+      const now = Date.now()
+      const rest = Math.max(0, this.#spoolRetryAt - now)
+      const isQuick = this.#hurry > 0 || this.#isClosing
+      const due = spool.openEvents > 0 ? (isQuick ? 0 : Math.max(0, this.#openedAt + this.#settings.batchMs - now)) : undefined
+      if (due !== 0) {
+        // After a failure the queue is the sender's for a while; at the end, for good.
+        if (this.#queue.length === 0 && due === undefined) return
+        if (this.#isClosing && this.#isSpoolFailing) return
+        if (this.#queue.length === 0 || rest > 0) {
+          await this.#pause(Math.min(due ?? Infinity, rest || Infinity))
+          continue
+        }
+        if (!isQuick) await this.#pause(this.#settings.spoolMs)
+        if (this.#isOver) return
+      }
+      const taken = this.#spoolRetryAt > Date.now() ? [] : this.#queue.splice(0, this.#settings.batchEventsMax)
+      await this.#append(spool, taken)
+    }
+  }
+
+  async #append(spool: Spool, writing: Event[]): Promise<void> {
+    const [first] = writing
+    if (spool.openEvents === 0) {
+      this.#openedAt = Date.now()
+      this.#openFirst = first?.number ?? Infinity
+    }
+    this.#writing = writing
+    let failure: unknown
+    if (first) {
+      await spool.append(writing.map((event) => event.text), first.number).catch((error: unknown) => {
+        failure = error ?? new Error('no reason was given')
+      })
+      this.#isSpoolFailing = failure !== undefined
+    }
+    this.#writing = []
+    this.#queuedBytes -= writing.reduce((sum, event) => sum + event.bytes, 0)
+    if (failure !== undefined) this.#notWritten(writing, failure)
+    const { batchEventsMax, batchBytesMax, batchMs } = this.#settings
+    const isFull = spool.openEvents >= batchEventsMax || spool.openBytes >= batchBytesMax
+    const isDue = Date.now() >= this.#openedAt + batchMs || this.#hurry > 0 || this.#isClosing
+    if (failure !== undefined || isFull || isDue) await this.#cutOpen(spool)
+    this.#settled()
+    this.#wakeUp()
+    this.#start()
+  }
+
+  async #cutOpen(spool: Spool): Promise<void> {
+    // Seen while it is closed, so that nobody takes its events for settled.
+    this.#cutting = { path: '', events: spool.openEvents, first: this.#openFirst }
+    const file = await spool.cut()
+    this.#cutting = undefined
+    if (file && file.first <= this.#thrownAway) this.#abandon(file, ...OPTED_OUT)
+    else if (file && !this.#isOver) this.#batches.push(file)
+    this.#settled()
+  }
+
+  #notWritten(writing: Event[], failure: unknown): void {
+    this.#counts.spoolErrors++
+    this.#spoolRetryAt = Date.now() + SPOOL_RETRY_MS
+    this.#warn('spool', `the spool cannot be written, events are sent from memory: ${said(failure)}`)
+    const [first] = writing
+    const isThrownAway = first !== undefined && first.number <= this.#thrownAway
+    if (this.#isOver || isThrownAway) {
+      const [code, message] = isThrownAway ? OPTED_OUT : CLOSED
+      for (const event of writing) this.#drop(event.id, code, message)
+      return
+    }
+    this.#queue.unshift(...writing)
+    this.#queuedBytes += writing.reduce((sum, event) => sum + event.bytes, 0)
   }
 
   async #deliver(batch: Batch): Promise<void> {
@@ -336,7 +573,7 @@ export class Client {
       while (batch.attempt > 0 && Date.now() < until && !this.#isOver && !batch.isThrownAway) await this.#pause(until - Date.now())
       if (this.#sending !== batch) return
       if (batch.attempt > 0 && batch.isThrownAway) {
-        for (const event of batch.events) this.#drop(event.id, ...OPTED_OUT)
+        this.#abandon(batch, ...OPTED_OUT)
         return
       }
       if (batch.attempt > 0) this.#counts.retries++
@@ -358,42 +595,49 @@ export class Client {
   /** Counts what an answer says, and leaves in the batch what is to be sent again. */
   #settle(batch: Batch, answer: Answer): number | undefined {
     const told = meaning(batch.events.length, answer.status, answer.body, answer.retryAfter)
-    if (told.split) {
-      const [only] = batch.events
-      const middle = Math.ceil(batch.events.length / 2)
-      if (batch.events.length === 1 && only) this.#drop(only.id, 'too_large', 'the gate takes no event of this size')
-      else if (batch.isThrownAway) for (const event of batch.events) this.#drop(event.id, ...OPTED_OUT)
-      else this.#batches.unshift(...[batch.events.slice(0, middle), batch.events.slice(middle)].map((events) => ({ events, attempt: 0, isThrownAway: false })))
+    if (told.split && batch.events.length > 1) {
+      const middle = Math.floor(batch.events.length / 2)
+      const half = { attempt: 0, isThrownAway: false, isSpooled: batch.isSpooled }
+      if (batch.isThrownAway) this.#abandon(batch, ...OPTED_OUT)
+      // The file goes with the half that is sent last.
+      else this.#batches.unshift({ ...half, events: batch.events.slice(0, middle) }, { ...half, events: batch.events.slice(middle), file: batch.file })
       batch.events = []
       return undefined
     }
     const left: Event[] = []
     batch.events.forEach((event, place) => {
-      const fate = told.fates[place]
+      const fate = told.split ? TOO_LARGE : told.fates[place]
       if (fate === 'delivered') {
-        this.#counts.delivered++
+        if (event.number > 0) this.#counts.delivered++
+        else this.#counts.recovered++
         if (this.#onDelivery) this.#tell({ eventId: event.id, outcome: 'delivered' })
-      } else if (typeof fate === 'object') this.#reject(event.id, fate)
+      } else if (typeof fate === 'object') this.#refused(event, told.split ? 'dropped' : 'rejected', fate)
       else left.push(event)
     })
     if (left.length > 0) this.#warn('again', `${this.#settings.url} answers ${answer.status}, events wait`)
     batch.events = left
+    if (left.length === 0 && batch.file) void this.#spool?.remove(batch.file)
     this.#settled()
-    return told.retryAfter
+    return told.split ? undefined : told.retryAfter
   }
 
-  #reject(eventId: string, { code, message }: Rejected): void {
-    this.#counts.rejected[code] = (this.#counts.rejected[code] ?? 0) + 1
-    this.#warn(`rejected ${code}`, `event ${eventId} was rejected (${code}): ${message}`)
-    this.#tell({ eventId, outcome: 'rejected', code, message })
+  #refused(event: Event, outcome: 'rejected' | 'dropped', { code, message }: Rejected): void {
+    if (event.number > 0) this.#counts[outcome][code] = (this.#counts[outcome][code] ?? 0) + 1
+    else this.#counts.recovered++
+    this.#warn(`${outcome} ${code}`, `event ${event.id} was ${outcome} (${code}): ${message}`)
+    this.#tell({ eventId: event.id, outcome, code, message })
   }
 
-  async #untilSettled(through: number, timeoutMs: number): Promise<boolean> {
+  #untilSettled(through: number, timeoutMs: number): Promise<boolean> {
+    return this.#until(() => this.#firstUnsettled() > through, timeoutMs)
+  }
+
+  async #until(holds: () => boolean, timeoutMs: number): Promise<boolean> {
     const until = Date.now() + timeoutMs
     this.#hurry++
     this.#wakeUp()
     try {
-      while (this.#firstUnsettled() <= through) {
+      while (!holds()) {
         const left = until - Date.now()
         if (left <= 0 || this.#isOver) return false
         await new Promise<void>((resolve) => {
@@ -410,9 +654,25 @@ export class Client {
     }
   }
 
+  /** The number of the oldest event that is neither delivered, rejected nor dropped. */
   #firstUnsettled(): number {
-    const firsts = [this.#sending?.events, ...this.#batches.map((batch) => batch.events), this.#queue].map((events) => events?.[0]?.number ?? Infinity)
-    return Math.min(...firsts)
+    const open = this.#spool && this.#spool.openEvents > 0 ? this.#openFirst : Infinity
+    const numbers = [this.#sending, this.#cutting, ...this.#batches].map((batch) => {
+      if (!batch) return Infinity
+      if (!('attempt' in batch)) return batch.events > 0 ? batch.first : Infinity
+      return batch.events[0]?.number || Infinity
+    })
+    return Math.min(open, this.#firstInMemory(), ...numbers)
+  }
+
+  /** The number of the oldest event that is neither settled nor on disk. */
+  #firstUnsynced(): number {
+    const unspooled = [this.#sending, ...this.#batches].map((batch) => (batch && 'attempt' in batch && !batch.isSpooled ? (batch.events[0]?.number ?? Infinity) : Infinity))
+    return Math.min(this.#firstInMemory(), ...unspooled)
+  }
+
+  #firstInMemory(): number {
+    return Math.min(this.#writing[0]?.number ?? Infinity, this.#queue[0]?.number ?? Infinity)
   }
 
   #settled(): void {
@@ -423,19 +683,19 @@ export class Client {
 
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#wakeUp(), Math.max(0, ms))
-      this.#platform.unref(timer)
-      this.#wake = () => {
+      const wake = (): void => {
         clearTimeout(timer)
+        this.#sleepers.delete(wake)
         resolve()
       }
+      const timer = ms === Infinity ? undefined : setTimeout(wake, Math.max(0, ms))
+      if (timer !== undefined) this.#platform.unref(timer)
+      this.#sleepers.add(wake)
     })
   }
 
   #wakeUp(): void {
-    const wake = this.#wake
-    this.#wake = undefined
-    wake?.()
+    for (const wake of [...this.#sleepers]) wake()
   }
 }
 
@@ -452,7 +712,7 @@ function said(error: unknown): string {
   }
 }
 
-function checked(settings: Settings): Required<Omit<Settings, 'onDelivery' | 'log' | 'context' | 'enabled'>> {
+function checked(settings: Settings): Required<Omit<Settings, 'onDelivery' | 'log' | 'context' | 'enabled' | 'experiments'>> {
   const whole = {
     batchEventsMax: 500,
     batchBytesMax: 512 * 1024,
@@ -461,6 +721,7 @@ function checked(settings: Settings): Required<Omit<Settings, 'onDelivery' | 'lo
     queueBytesMax: 32 * 1024 * 1024,
     whenFull: 'drop_newest' as const,
     timeoutMs: 10_000,
+    spoolMs: 50,
     ...settings,
   }
   if (!whole.writeKey) throw new RangeError('writeKey is empty; `tidegate source add NAME` makes one')
@@ -468,6 +729,6 @@ function checked(settings: Settings): Required<Omit<Settings, 'onDelivery' | 'lo
   for (const name of ['batchEventsMax', 'batchBytesMax', 'queueEventsMax', 'queueBytesMax', 'timeoutMs'] as const) {
     if (!(whole[name] >= 1)) throw new RangeError(`${name} must be at least 1`)
   }
-  if (!(whole.batchMs >= 0)) throw new RangeError('batchMs must not be negative')
+  for (const name of ['batchMs', 'spoolMs'] as const) if (!(whole[name] >= 0)) throw new RangeError(`${name} must not be negative`)
   return whole
 }

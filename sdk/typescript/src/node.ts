@@ -5,11 +5,14 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 
 import { Client, type Answer, type Settings } from './client.js'
+import { DiskSpool } from './spool.js'
 
 export { VERSION, type Delivery, type DropReason, type Settings, type Stats } from './client.js'
+export type { Experiment } from './experiments.js'
 export type { CallOptions, Json, JsonObject } from './event.js'
 
 const COMPRESS_FROM_BYTES = 1024
+const SPOOL_BYTES_MAX = 256 * 1024 * 1024
 /** What an orderly end of the process gives each client to send what it has, in milliseconds. */
 const EXIT_MS = 2_000
 const compress = promisify(gzip)
@@ -27,6 +30,13 @@ async function post(url: string, headers: Record<string, string>, body: string, 
   return { status: answer.status, body: await answer.text(), retryAfter: answer.headers.get('retry-after') }
 }
 
+/** Times are milliseconds. */
+export interface NodeSettings extends Settings {
+  /** A folder in which events are before they are sent. Several processes may have the same. */
+  spool?: string
+  spoolBytesMax?: number
+}
+
 const clients = new Set<WeakRef<Client>>()
 
 function closeAll(): void {
@@ -40,9 +50,12 @@ function closeAll(): void {
  * When the process has nothing else to do, what is queued is sent before it ends; before a `process.exit()` of one's own, `await client.close()`.
  */
 export class Tidegate extends Client {
-  constructor(settings: Settings) {
+  constructor(settings: NodeSettings) {
     if (!/^https?:\/\/[^/]/.test(settings.url)) throw new RangeError(`url must be like https://events.example.com, is ${JSON.stringify(settings.url)}`)
-    super(settings, {
+    const { spool, spoolBytesMax = SPOOL_BYTES_MAX, ...rest } = settings
+    if (!(spoolBytesMax >= 1)) throw new RangeError('spoolBytesMax must be at least 1')
+    super(rest, {
+      spool: spool === undefined ? undefined : new DiskSpool(spool, spoolBytesMax),
       library: 'tidegate-node',
       post,
       byteLength: (text) => Buffer.byteLength(text),

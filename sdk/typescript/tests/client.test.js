@@ -166,8 +166,8 @@ for (const whenFull of ['drop_newest', 'drop_oldest']) {
 test('bytes bound the queue too', async () => {
   gate.hold()
   const client = make({ queueBytesMax: 10_000 })
-  for (let number = 0; number < 5; number++) client.track('t', { text: 'x'.repeat(4_000) })
-  assert.ok(balanced(client).droppedBy.queue_full >= 2)
+  for (let number = 0; number < 10; number++) client.track('t', { text: 'x'.repeat(4_000) })
+  assert.equal(balanced(client).droppedBy.queue_full, 8)
   gate.letGo()
   assert.ok(await client.close(SOON))
 })

@@ -2,6 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -26,6 +29,8 @@ for (const seed of [11, 12]) {
     t.after(() => server.stop())
     const network = await unruly(server.url, seed)
     t.after(network.stop)
+    const spool = await mkdtemp(join(tmpdir(), 'tg-'))
+    t.after(() => rm(spool, { recursive: true }))
     const fates = new Map()
     const client = new Tidegate({
       writeKey: server.key,
@@ -33,6 +38,7 @@ for (const seed of [11, 12]) {
       batchEventsMax: 30,
       queueEventsMax: 700,
       log: () => {},
+      ...(seed === 12 ? { spool } : {}),
       onDelivery: ({ eventId, outcome }) => {
         assert.ok(!fates.has(eventId) || eventId === '', 'an event has one fate')
         fates.set(eventId, outcome)

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
@@ -16,6 +16,8 @@ from typing import Any
 from tidegate.config import Config, WhenFull
 from tidegate.engine import Engine
 from tidegate.event import Unsendable, event_bytes, object_text, random_bits
+from tidegate.experiments import Experiment
+from tidegate.exposures import Exposures
 from tidegate.scope import NO_SCOPE, current
 from tidegate.stats import Delivery, Stats
 from tidegate.transport import Transport
@@ -55,12 +57,13 @@ class Client:
         timeout: float = 10.0,
         spool_bytes_max: int = 256 * 1024 * 1024,
         spool_seconds: float = 0.05,
+        experiments: Iterable[Experiment | Mapping[str, Any]] = (),
     ) -> None:
         """Raises `ValueError` where it is set up wrongly.
 
         `url` is where the gate is, or a path of one's own that a proxy passes on to it. `spool` is a folder; several processes may have the same. `on_delivery` is called for
         each event when it is known what became of it, on a thread of the client's. `context` goes into every event. `enabled=False` makes a client that is switched off until
-        `opt_in()`. Times are seconds.
+        `opt_in()`. `experiments` are those that `variation` knows. Times are seconds.
         """
         self._config = Config(
             write_key=write_key,
@@ -85,6 +88,9 @@ class Client:
             self._context_text = object_text("context", self._context)
         except Unsendable as error:
             raise ValueError(error.message) from None
+        found = [experiment if isinstance(experiment, Experiment) else Experiment.of(experiment) for experiment in experiments]
+        self._experiments = {experiment.id: experiment for experiment in found}
+        self._exposures = Exposures()
         self._is_enabled = enabled
         self._engine = Engine(self._config, on_delivery)
         self._close_at_exit = _closing(self)
@@ -151,6 +157,34 @@ class Client:
     def exposure(self, experiment_id: str, variation_id: str, *, properties: Mapping[str, Any] | None = None, **who: Any) -> str | None:
         """A subject was shown a variation."""
         return self.track("feature_exposure", {**(properties or {}), "experiment_id": experiment_id, "variation_id": variation_id}, **who)
+
+    def variation(self, experiment_id: str, default: str | None = None, *, user_id: Any = None, anonymous_id: Any = None, session_id: Any = None) -> str | None:
+        """The variation that a subject sees, and logs once a session that it does. The subject is the id that the experiment names, of this call or of the `scope` that it is in.
+
+        `default` where the subject does not take part: without such an id, outside of the coverage, or where there is no such experiment.
+        """
+        scope = current.get()
+        user_id = scope.user_id if user_id is None else user_id
+        anonymous_id = scope.anonymous_id if anonymous_id is None else anonymous_id
+        session_id = scope.session_id if session_id is None else session_id
+        experiment = self._experiments.get(experiment_id)
+        if experiment is None:
+            self._engine.warn(f"experiment {experiment_id}", f"there is no experiment {experiment_id}, everyone sees the default")
+            return default
+        try:
+            found = user_id if experiment.subject == "user_id" else anonymous_id
+            subject = "" if found is None else str(found)
+            variation = experiment.variation(subject) if subject else None
+            session = None if session_id is None else str(session_id)
+        except Exception as error:
+            # As where a text of the caller's own type fails when it is read.
+            self._engine.warn("variation", f"the subject of {experiment_id} cannot be read: {error!r}")
+            return default
+        if variation is None:
+            return default
+        if self._is_enabled and self._exposures.is_first(experiment_id, variation, subject, session):
+            self.exposure(experiment_id, variation, user_id=user_id, anonymous_id=anonymous_id, session_id=session_id)
+        return variation
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Sends what is queued without waiting for batches to fill; true when all that was tracked before is delivered, rejected or dropped. At the end of a function of

@@ -69,6 +69,11 @@ class Engine:
         with self._lock:
             self._state.counts.suppressed += 1
 
+    def warn(self, kind: str, message: str) -> None:
+        """Logs, but not too often."""
+        with self._lock:
+            self._state.warn(kind, message)
+
     def stats(self) -> Stats:
         """The counts."""
         with self._lock:
