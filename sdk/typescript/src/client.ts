@@ -152,7 +152,8 @@ export class Client {
   /** So many are sent without waiting for more: a batch, or half of what the queue holds. */
   readonly #dueEvents: number
   readonly #dueBytes: number
-  readonly #experiments: ReadonlyMap<string, Experiment>
+  /** Those that `variation` knows, by id. */
+  readonly experiments: ReadonlyMap<string, Experiment>
   readonly #exposures = new Exposures()
   readonly #warned = new Map<string, number>()
   #isEnabled: boolean
@@ -191,7 +192,7 @@ export class Client {
     this.#log = settings.log ?? ((message) => console.warn(`tidegate: ${message}`))
     this.#context = { library: { name: platform.library, version: VERSION }, ...settings.context }
     this.#contextText = objectText('context', this.#context)
-    this.#experiments = new Map((settings.experiments ?? []).map((experiment) => [experiment.id, checkedExperiment(experiment)]))
+    this.experiments = new Map((settings.experiments ?? []).map((experiment) => [experiment.id, checkedExperiment(experiment)]))
     this.#isEnabled = settings.enabled ?? true
     this.#spool = platform.spool
     if (this.#isEnabled) this.#start()
@@ -243,7 +244,7 @@ export class Client {
   variation(experimentId: string, who: Pick<CallOptions, 'userId' | 'anonymousId' | 'sessionId'>): string | undefined
   variation<T>(experimentId: string, who: Pick<CallOptions, 'userId' | 'anonymousId' | 'sessionId'>, whenNone: T): string | T
   variation(experimentId: string, who: Pick<CallOptions, 'userId' | 'anonymousId' | 'sessionId'>, whenNone?: unknown): unknown {
-    const experiment = this.#experiments.get(experimentId)
+    const experiment = this.experiments.get(experimentId)
     if (!experiment) {
       this.#warn(`experiment ${experimentId}`, `there is no experiment ${experimentId}, everyone sees the default`)
       return whenNone

@@ -89,7 +89,8 @@ class Client:
         except Unsendable as error:
             raise ValueError(error.message) from None
         found = [experiment if isinstance(experiment, Experiment) else Experiment.of(experiment) for experiment in experiments]
-        self._experiments = {experiment.id: experiment for experiment in found}
+        self.experiments: Mapping[str, Experiment] = {experiment.id: experiment for experiment in found}
+        """Those that `variation` knows, by id."""
         self._exposures = Exposures()
         self._is_enabled = enabled
         self._engine = Engine(self._config, on_delivery)
@@ -167,7 +168,7 @@ class Client:
         user_id = scope.user_id if user_id is None else user_id
         anonymous_id = scope.anonymous_id if anonymous_id is None else anonymous_id
         session_id = scope.session_id if session_id is None else session_id
-        experiment = self._experiments.get(experiment_id)
+        experiment = self.experiments.get(experiment_id)
         if experiment is None:
             self._engine.warn(f"experiment {experiment_id}", f"there is no experiment {experiment_id}, everyone sees the default")
             return default
@@ -185,6 +186,10 @@ class Client:
         if self._is_enabled and self._exposures.is_first(experiment_id, variation, subject, session):
             self.exposure(experiment_id, variation, user_id=user_id, anonymous_id=anonymous_id, session_id=session_id)
         return variation
+
+    def has_in_scope(self, subject: str) -> bool:
+        """Whether the `scope` that the call is in says such an id: `user_id` or `anonymous_id`."""
+        return getattr(current.get(), subject) is not None
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Sends what is queued without waiting for batches to fill; true when all that was tracked before is delivered, rejected or dropped. At the end of a function of
