@@ -177,6 +177,7 @@ export class Client {
   /** The number of the last event when all was thrown away. */
   #thrownAway = 0
   #isRunning = false
+  #attemptAt = 0
   #writes: Promise<void> | undefined
   #hurry = 0
   #waiters: (() => void)[] = []
@@ -306,6 +307,12 @@ export class Client {
     this.#empty(...OPTED_OUT)
     this.#wakeUp()
     this.#settled()
+  }
+
+  /** Makes the next attempt now, as where a network is back. */
+  retryNow(): void {
+    this.#attemptAt = 0
+    this.#wakeUp()
   }
 
   /** Switches it on again. */
@@ -570,8 +577,8 @@ export class Client {
     const { url, writeKey, timeoutMs } = this.#settings
     let retryAfter: number | undefined
     while (batch.events.length > 0) {
-      const until = Date.now() + 1_000 * pause(batch.attempt, retryAfter, Math.random())
-      while (batch.attempt > 0 && Date.now() < until && !this.#isOver && !batch.isThrownAway) await this.#pause(until - Date.now())
+      this.#attemptAt = Date.now() + 1_000 * pause(batch.attempt, retryAfter, Math.random())
+      while (batch.attempt > 0 && Date.now() < this.#attemptAt && !this.#isOver && !batch.isThrownAway) await this.#pause(this.#attemptAt - Date.now())
       if (this.#sending !== batch) return
       if (batch.attempt > 0 && batch.isThrownAway) {
         this.#abandon(batch, ...OPTED_OUT)

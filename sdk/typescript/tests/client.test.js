@@ -131,6 +131,16 @@ test('the same events are sent again until they are answered', async () => {
   assert.equal(new Set(gate.events.map(({ event_time }) => event_time)).size, 1)
 })
 
+test('an attempt can be made before its time', async () => {
+  gate.answer = () => ({ status: 429, body: '{"code":"busy"}', headers: { 'retry-after': '60' } })
+  const client = make()
+  client.track('t')
+  assert.equal(await client.flush(200), false)
+  gate.answer = taken
+  client.retryNow()
+  assert.ok(await client.close(5_000))
+})
+
 test('too large a request is cut in half', async () => {
   const isHuge = (events) => events.some(({ event_type }) => event_type === 'huge')
   gate.answer = (events) => (events.length > 2 || isHuge(events) ? { status: 413, body: '' } : taken(events))
