@@ -1,9 +1,11 @@
 /** For browsers: page views, and a queue in localStorage that outlives the page. */
 
-import { Client, type Answer, type Settings, type Spool, type SpoolFile } from './client.js'
+import { Client } from './client.js'
 import type { CallOptions, JsonObject } from './event.js'
+import type { Answer, Settings, Spool, SpoolFile } from './types.js'
 
-export { VERSION, type Delivery, type DropReason, type Settings, type Stats } from './client.js'
+export { VERSION } from './client.js'
+export type { Delivery, DropReason, Settings, Stats } from './types.js'
 export type { Experiment } from './experiments.js'
 export type { CallOptions, Json, JsonObject } from './event.js'
 
@@ -40,10 +42,8 @@ function storage(): Storage | undefined {
   }
 }
 
-const uuid = (): string => {
-  const bytes = [...crypto.getRandomValues(new Uint8Array(16))]
-  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join('')
-}
+/** 128 random bits: `crypto.randomUUID` is there on secure pages only. */
+const uuid = (): string => [...crypto.getRandomValues(new Uint32Array(4))].map((bits) => bits.toString(36)).join('')
 
 /** Batches in localStorage: `{prefix}.{tab}.{number}`, with `{prefix}.{tab}` saying when the tab was last alive. */
 class TabSpool implements Spool {

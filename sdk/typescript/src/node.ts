@@ -4,10 +4,12 @@ import { randomFillSync } from 'node:crypto'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 
-import { Client, type Answer, type Settings } from './client.js'
+import { Client } from './client.js'
 import { DiskSpool } from './spool.js'
+import type { Answer, Settings } from './types.js'
 
-export { VERSION, type Delivery, type DropReason, type Settings, type Stats } from './client.js'
+export { VERSION } from './client.js'
+export type { Delivery, DropReason, Settings, Stats } from './types.js'
 export type { Experiment } from './experiments.js'
 export type { CallOptions, Json, JsonObject } from './event.js'
 

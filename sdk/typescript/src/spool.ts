@@ -5,7 +5,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, type FileHand
 import { createConnection, createServer, type Server } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 
-import type { Spool, SpoolFile } from './client.js'
+import type { Spool, SpoolFile } from './types.js'
 
 const ENDING = '.ndjson'
 /** Is there while its process lives: nothing else in Node tells whether another process does. */
