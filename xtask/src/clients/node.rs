@@ -83,7 +83,16 @@ pub(crate) fn test_sdk(place: &Place) -> Result<()> {
 
 /// What the SDK's tests need of the repository, in the same places of another tree.
 fn copy_all(place: &Place, tree: &Path) -> Result<()> {
-    for folder in ["sdk/typescript", "sdk/typescript/src", "sdk/typescript/tests", "sdk/vectors", "sdk/testing", "tests/clients/node", "examples/node-server", "examples/web-page"] {
+    for folder in [
+        "sdk/typescript",
+        "sdk/typescript/src",
+        "sdk/typescript/tests",
+        "sdk/vectors",
+        "sdk/testing",
+        "tests/clients/node",
+        "examples/node-server",
+        "examples/web-page",
+    ] {
         let target = tree.join(folder);
         fs::create_dir_all(&target).with_context(|| format!("{} cannot be made", target.display()))?;
         // A file that is no more must not be tested.
