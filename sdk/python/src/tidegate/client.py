@@ -238,6 +238,8 @@ class Client:
     def _after_fork(self) -> None:
         self._engine.forget()
         self._engine = Engine(self._config, self._on_delivery)
+        # Its lock may have been another thread's at that moment.
+        self._exposures = Exposures()
 
 
 def _closing(client: Client) -> Callable[[], None]:
