@@ -41,6 +41,7 @@ pub mod diff;
 mod error;
 mod file;
 mod pii;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,7 @@ pub use check::VIOLATIONS_MAX;
 pub use column::Column;
 pub use error::Error;
 pub use pii::{Pii, PiiMark};
+pub use shape::{Field, Shape};
 
 /// What happens to an event that breaks the plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -139,6 +141,11 @@ impl Plan {
     /// The properties of an event type, in order of name, and what each is in queries. Empty where the plan does not name the type.
     pub fn columns(&self, event_type: &str) -> &[(String, Column)] {
         self.types.get(event_type).map_or(&[], |found| &found.columns)
+    }
+
+    /// The properties of an event type, in order of name, and what each may be. Empty where the plan does not name the type.
+    pub fn fields(&self, event_type: &str) -> &[Field] {
+        self.types.get(event_type).map_or(&[], |found| &found.fields)
     }
 
     /// The properties of an event type with personal data, in order of place. Marks of [`Pii::None`] are left out.

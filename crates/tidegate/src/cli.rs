@@ -132,6 +132,10 @@ mod tests {
         check("tidegate plan check a.yaml b.yaml --format json", true);
         check("tidegate plan diff a.yaml b.yaml --allow-breaking", true);
         check("tidegate plan diff a.yaml", false);
+        check("tidegate plan codegen a.yaml --lang python --out b.py", true);
+        check("tidegate plan codegen --lang typescript", true);
+        check("tidegate plan codegen a.yaml --lang cobol", false);
+        check("tidegate plan codegen a.yaml", false);
         check("tidegate trace a --format ndjson", true);
         check("tidegate trace", false);
         check("tidegate dead-letters --summary --source web --stage plan --from 2026-11-23 --to 2026-11-24T10:00:00+02:00", true);

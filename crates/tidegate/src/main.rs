@@ -12,6 +12,7 @@ use clap::Parser as _;
 mod backfill;
 mod bench;
 mod cli;
+mod codegen;
 mod commands;
 mod demo;
 mod micro;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use serde_saphyr::Spanned;
 
 use super::file::{PlanFile, TypeRules, place};
-use super::{Column, Error, PiiMark, Plan, pii};
+use super::{Column, Error, Field, PiiMark, Plan, pii};
 use crate::violation::pointer_token;
 
 /// One event type, ready to check. Each property has its own validator, so that the properties of an event can be checked where they are.
@@ -23,6 +23,7 @@ pub(super) struct EventType {
     pub(super) whole: Option<Validator>,
     pub(super) pii: Vec<PiiMark>,
     pub(super) columns: Vec<(String, Column)>,
+    pub(super) fields: Vec<Field>,
 }
 
 /// The plan, or all that is wrong with it.
@@ -74,6 +75,9 @@ impl Scope<'_> {
             problems.push(Error::new(self.filename, place(name), format!("{}.required", self.path), message));
         }
         let columns = rules.properties.iter().map(|(name, schema)| (name.clone(), Column::of(&schema.value))).collect();
+        let required = |name: &str| rules.required.iter().any(|required| required.value == name);
+        let field = |(name, schema): (&String, &Spanned<Value>)| Field::new(name, &schema.value, required(name), self.definitions);
+        let fields = rules.properties.iter().map(field).collect();
         let whole_path = format!("{}.schema", self.path);
         let whole = rules.schema.map(|schema| self.validator(&whole_path, &schema)).transpose();
         EventType {
@@ -88,6 +92,7 @@ impl Scope<'_> {
             }),
             pii: marks,
             columns,
+            fields,
         }
     }
 

@@ -9,7 +9,9 @@ use contract::plan::diff::{Change, Effect, diff};
 use serde_json::json;
 
 use super::say;
+use crate::codegen::{Language, generate};
 use crate::output::{self, Format};
+use crate::platform;
 
 /// Look at tracking plans before they are used
 #[derive(Debug, Args)]
@@ -50,12 +52,31 @@ Example, for a pipeline that looks at each change of the plan:
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Write source code in which a call that breaks the plan does not compile
+    ///
+    /// One method for each event type, with types for its properties, on top of the SDK. It is printed, or written to a file with --out.
+    #[command(after_help = "\
+Examples:
+  tidegate plan codegen plan.yaml --lang python --out events.py
+  tidegate plan codegen plan.yaml --lang typescript --out src/events.ts")]
+    Codegen {
+        /// The plan, YAML or JSON [default: the built-in one]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The language
+        #[arg(long, value_enum)]
+        lang: Language,
+        /// Where it is written to
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }
 
 pub(crate) fn run(args: PlanArgs) -> anyhow::Result<bool> {
     match args.action {
         Action::Check { files, format } => check(&files, format),
         Action::Diff { old, new, allow_breaking, format } => compare(&old, &new, allow_breaking, format),
+        Action::Codegen { file, lang, out } => write(file.as_deref(), lang, out.as_deref()),
     }
 }
 
@@ -63,6 +84,18 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
     Ok((text, name))
+}
+
+fn write(file: Option<&Path>, language: Language, out: Option<&Path>) -> anyhow::Result<bool> {
+    let plan = platform::plan(file)?;
+    // Not the whole path: the same plan gives the same code on every machine.
+    let name = file.and_then(Path::file_name).map_or_else(|| "built_in.yaml".into(), |name| name.to_string_lossy());
+    let code = generate(language, &plan, &name)?;
+    match out {
+        Some(path) => std::fs::write(path, code).with_context(|| format!("cannot write {}", path.display()))?,
+        None => output::text(&code)?,
+    }
+    Ok(true)
 }
 
 fn check(files: &[PathBuf], format: Format) -> anyhow::Result<bool> {

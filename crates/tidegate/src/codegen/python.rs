@@ -1,0 +1,105 @@
+//! Python: a class with a method for each event type, and a `TypedDict` for the properties of each, which any name of a property can be in.
+
+use std::fmt::Write as _;
+
+use contract::Plan;
+use contract::plan::{Field, Shape};
+use serde_json::Value;
+
+use super::Event;
+
+/// What no method can be called.
+const KEYWORDS: [&str; 35] = [
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except",
+    "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try",
+    "while", "with", "yield",
+];
+
+pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>]) -> String {
+    let mut types = Types::default();
+    let mut methods = String::new();
+    for event in events {
+        let name = types.object(&event.pascal(), event.fields);
+        let mut method = event.snake();
+        if KEYWORDS.contains(&method.as_str()) {
+            method.push('_');
+        }
+        let parameter = if event.has_required() { format!("properties: {name}") } else { format!("properties: {name} | None = None") };
+        let _ = write!(methods, "\n    def {method}(self, {parameter}, **who: Unpack[Who]) -> str | None:\n");
+        let _ = writeln!(methods, "        {}", docstring(event.description.unwrap_or("An event of the tracking plan.")));
+        let _ = writeln!(methods, "        return self._client.track({}, properties, **who)", literal(&event.event_type.into()));
+    }
+    let title = format!("The events of the tracking plan {file}, version {}.", plan.version());
+    format!(
+        "{}\n\nfrom __future__ import annotations\n\nfrom typing import TYPE_CHECKING\n\nimport tidegate\n\nif TYPE_CHECKING:\n    from typing import Any, Literal, TypedDict\n\n    \
+         from typing_extensions import NotRequired, Unpack\n\n    from tidegate.who import Who\n{}\n\nclass Events:\n    \"\"\"One method for each event type. What breaks the plan fails \
+         type checking.\"\"\"\n\n    def __init__(self, client: tidegate.Client) -> None:\n        self._client = client\n{methods}",
+        docstring(&format!("{title}\n\nMade by `tidegate plan codegen --lang python`; make it anew when the plan changes.\n")),
+        types.0,
+    )
+}
+
+/// The types that have been written, each before those that need it.
+#[derive(Debug, Default)]
+struct Types(String);
+
+impl Types {
+    /// Writes the type of an object; its name.
+    fn object(&mut self, name: &str, fields: &[Field]) -> String {
+        let mut inner = String::new();
+        for field in fields {
+            let shape = self.of(&format!("{name}{}", part(&field.name)), &field.shape);
+            let shape = if field.required { shape } else { format!("NotRequired[{shape}]") };
+            if let Some(description) = &field.description {
+                let _ = writeln!(inner, "            # {}", one_line(description));
+            }
+            let _ = writeln!(inner, "            {}: {shape},", literal(&field.name.as_str().into()));
+        }
+        let body = if inner.is_empty() { "{}".to_owned() } else { format!("{{\n{inner}        }}") };
+        let _ = write!(self.0, "\n    {name} = TypedDict(\n        \"{name}\",\n        {body},\n    )\n");
+        name.to_owned()
+    }
+
+    fn of(&mut self, name: &str, shape: &Shape) -> String {
+        match shape {
+            Shape::Any => "Any".to_owned(),
+            Shape::Null => "None".to_owned(),
+            Shape::Text => "str".to_owned(),
+            Shape::Integer => "int".to_owned(),
+            Shape::Number => "float".to_owned(),
+            Shape::Boolean => "bool".to_owned(),
+            Shape::Literal(values) if values.iter().any(Value::is_f64) => "float".to_owned(),
+            Shape::Literal(values) => format!("Literal[{}]", values.iter().map(literal).collect::<Vec<_>>().join(", ")),
+            Shape::List(inner) => format!("list[{}]", self.of(name, inner)),
+            Shape::Object => "dict[str, Any]".to_owned(),
+            Shape::Fields(fields) => self.object(name, fields),
+            Shape::Either(shapes) => {
+                let parts = shapes.iter().enumerate().map(|(number, shape)| self.of(&format!("{name}{}", number + 1), shape));
+                parts.collect::<Vec<_>>().join(" | ")
+            }
+        }
+    }
+}
+
+/// A part of the name of a type.
+fn part(name: &str) -> String {
+    super::words(name).iter().map(|word| super::capitalised(word)).collect()
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        // JSON's escapes are Python's, once none is of half a character.
+        other => other.to_string(),
+    }
+}
+
+fn docstring(text: &str) -> String {
+    format!("\"\"\"{}\"\"\"", text.replace('\\', "\\\\").replace("\"\"\"", "\\\"\\\"\\\""))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
