@@ -233,13 +233,31 @@ export class Engine {
   start(): void {
     if (this.#isOver) return
     if (this.#spool && !this.#writes) {
-      this.#writes = this.#write().finally(() => {
-        this.#writes = undefined
-        // What came while it ended.
-        if (this.#queue.length > 0 && !this.#isClosing) this.start()
+      this.#writes = this.#write()
+        .catch((error: unknown) => {
+          this.#queue.unshift(...this.#writing)
+          this.#writing = []
+          this.#fault(error)
+        })
+        .finally(() => {
+          this.#writes = undefined
+          // What came while it ended.
+          if (this.#queue.length > 0 && !this.#isClosing) this.start()
+        })
+    }
+    if (!this.#isRunning && (this.#batches.length > 0 || this.#queue.length > 0)) {
+      this.#run().catch((error: unknown) => {
+        if (this.#sending) this.#batches.unshift(this.#sending)
+        this.#sending = undefined
+        this.#isRunning = false
+        this.#fault(error)
       })
     }
-    if (!this.#isRunning && (this.#batches.length > 0 || this.#queue.length > 0)) void this.#run()
+  }
+
+  /** One of ours: nothing is lost by it, the next call goes on with what was being sent or written. */
+  #fault(error: unknown): void {
+    this.warn('fault', `a fault of the client: ${said(error)}`)
   }
 
   /** One batch after the other, as long as there are any. */
