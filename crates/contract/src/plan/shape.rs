@@ -75,7 +75,7 @@ impl Shape {
         if let Some(Value::Array(values)) = schema.get("enum") {
             return Self::literal(values);
         }
-        for branches in ["anyOf", "oneOf"].iter().filter_map(|name| schema.get(*name)).filter_map(Value::as_array) {
+        if let Some(branches) = ["anyOf", "oneOf"].iter().find_map(|name| schema.get(*name)?.as_array()) {
             return Self::either(branches.iter().map(|branch| Self::of(branch, definitions, depth + 1)).collect());
         }
         match schema.get("type") {
@@ -164,7 +164,10 @@ mod tests {
         check(json!({"type": "object"}), Shape::Object);
         let field = |name: &str, shape, required| Field { name: name.to_owned(), shape, required, description: None };
         let fields = vec![field("a", Shape::Text, true), field("b", Shape::Number, false)];
-        check(json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "number"}}, "required": ["a"]}), Shape::Fields(fields));
+        check(
+            json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "number"}}, "required": ["a"]}),
+            Shape::Fields(fields),
+        );
     }
 
     #[test]

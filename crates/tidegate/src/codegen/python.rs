@@ -1,7 +1,5 @@
 //! Python: a class with a method for each event type, and a `TypedDict` for the properties of each, which any name of a property can be in.
 
-use std::fmt::Write as _;
-
 use contract::Plan;
 use contract::plan::{Field, Shape};
 use serde_json::Value;
@@ -25,9 +23,9 @@ pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>]) -> String {
             method.push('_');
         }
         let parameter = if event.has_required() { format!("properties: {name}") } else { format!("properties: {name} | None = None") };
-        let _ = write!(methods, "\n    def {method}(self, {parameter}, **who: Unpack[Who]) -> str | None:\n");
-        let _ = writeln!(methods, "        {}", docstring(event.description.unwrap_or("An event of the tracking plan.")));
-        let _ = writeln!(methods, "        return self._client.track({}, properties, **who)", literal(&event.event_type.into()));
+        methods.push_str(&format!("\n    def {method}(self, {parameter}, **who: Unpack[Who]) -> str | None:\n"));
+        methods.push_str(&format!("        {}\n", docstring(event.description.unwrap_or("An event of the tracking plan."))));
+        methods.push_str(&format!("        return self._client.track({}, properties, **who)\n", literal(&event.event_type.into())));
     }
     let title = format!("The events of the tracking plan {file}, version {}.", plan.version());
     format!(
@@ -51,12 +49,12 @@ impl Types {
             let shape = self.of(&format!("{name}{}", part(&field.name)), &field.shape);
             let shape = if field.required { shape } else { format!("NotRequired[{shape}]") };
             if let Some(description) = &field.description {
-                let _ = writeln!(inner, "            # {}", one_line(description));
+                inner.push_str(&format!("            # {}\n", one_line(description)));
             }
-            let _ = writeln!(inner, "            {}: {shape},", literal(&field.name.as_str().into()));
+            inner.push_str(&format!("            {}: {shape},\n", literal(&field.name.as_str().into())));
         }
         let body = if inner.is_empty() { "{}".to_owned() } else { format!("{{\n{inner}        }}") };
-        let _ = write!(self.0, "\n    {name} = TypedDict(\n        \"{name}\",\n        {body},\n    )\n");
+        self.0.push_str(&format!("\n    {name} = TypedDict(\n        \"{name}\",\n        {body},\n    )\n"));
         name.to_owned()
     }
 

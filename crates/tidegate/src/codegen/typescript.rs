@@ -1,7 +1,5 @@
 //! TypeScript: a class with a method for each event type, and a type for the properties of each.
 
-use std::fmt::Write as _;
-
 use contract::Plan;
 use contract::plan::{Field, Shape};
 use serde_json::Value;
@@ -14,18 +12,18 @@ pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>]) -> String {
     for event in events {
         let (name, method) = (event.pascal(), event.camel());
         if let Some(description) = event.description {
-            let _ = writeln!(types, "{}", comment("", description));
+            types.push_str(&format!("{}\n", comment("", description)));
         }
-        let _ = writeln!(types, "export type {name} = {}\n", object(event.fields, ""));
+        types.push_str(&format!("export type {name} = {}\n\n", object(event.fields, "")));
         let optional = if event.has_required() { "" } else { "?" };
-        let _ = write!(
-            methods,
-            "\n{}\n  {method}(properties{optional}: {name}, options?: CallOptions): string | undefined {{\n    return this.client.track({}, {{ ...properties }}, options)\n  }}\n",
+        methods.push_str(&format!("\n{}\n  {method}(properties{optional}: {name}, options?: CallOptions): string | undefined {{\n    return this.client.track({}, {{ ...properties }}, options)\n  }}\n",
             comment("  ", event.description.unwrap_or("An event of the tracking plan.")),
-            literal(&event.event_type.into()),
-        );
+            literal(&event.event_type.into())));
     }
-    let title = format!("The events of the tracking plan {file}, version {}.\n\nMade by `tidegate plan codegen --lang typescript`; make it anew when the plan changes.", plan.version());
+    let title = format!(
+        "The events of the tracking plan {file}, version {}.\n\nMade by `tidegate plan codegen --lang typescript`; make it anew when the plan changes.",
+        plan.version()
+    );
     format!(
         "{}\n\nimport type {{ CallOptions, JsonObject }} from 'tidegate'\n\n/** A client of Tidegate's SDK, for Node or for browsers. */\nexport interface Tracks {{\n  track(eventType: string, properties?: JsonObject, \
          options?: CallOptions): string | undefined\n}}\n\n{types}/** One method for each event type. What breaks the plan does not compile. */\nexport class Events {{\n  private readonly client: Tracks\n\n  constructor(client: \
@@ -42,10 +40,10 @@ fn object(fields: &[Field], indent: &str) -> String {
     let mut text = String::from("{\n");
     for field in fields {
         if let Some(description) = &field.description {
-            let _ = writeln!(text, "{}", comment(&inner, description));
+            text.push_str(&format!("{}\n", comment(&inner, description)));
         }
         let optional = if field.required { "" } else { "?" };
-        let _ = writeln!(text, "{inner}{}{optional}: {}", literal(&field.name.as_str().into()), of(&field.shape, &inner));
+        text.push_str(&format!("{inner}{}{optional}: {}\n", literal(&field.name.as_str().into()), of(&field.shape, &inner)));
     }
     text + indent + "}"
 }
