@@ -31,6 +31,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{Event, SourceName, Violation};
 
@@ -83,6 +84,7 @@ pub struct Plan {
     unknown_types: UnknownTypes,
     require_subject: bool,
     sources: BTreeMap<SourceName, Policy>,
+    definitions: Map<String, Value>,
     types: BTreeMap<String, compile::EventType>,
 }
 
@@ -144,8 +146,10 @@ impl Plan {
     }
 
     /// The properties of an event type, in order of name, and what each may be. Empty where the plan does not name the type.
-    pub fn fields(&self, event_type: &str) -> &[Field] {
-        self.types.get(event_type).map_or(&[], |found| &found.fields)
+    pub fn fields(&self, event_type: &str) -> Vec<Field> {
+        let Some(found) = self.types.get(event_type) else { return Vec::new() };
+        let field = |(name, schema): (&String, &Value)| Field::new(name, schema, found.required.contains(name), &self.definitions);
+        found.schemas.iter().map(field).collect()
     }
 
     /// The properties of an event type with personal data, in order of place. Marks of [`Pii::None`] are left out.

@@ -3,6 +3,7 @@
 use anyhow::bail;
 use clap::ValueEnum;
 use contract::Plan;
+use contract::plan::Field;
 
 mod python;
 mod typescript;
@@ -41,7 +42,7 @@ struct Event<'a> {
     /// Its name in lowercase words.
     words: Vec<String>,
     description: Option<&'a str>,
-    fields: &'a [contract::plan::Field],
+    fields: Vec<Field>,
 }
 
 impl<'a> Event<'a> {
@@ -56,19 +57,23 @@ impl<'a> Event<'a> {
 
     /// `OrderCompleted`
     fn pascal(&self) -> String {
-        self.words.iter().map(|word| capitalised(word)).collect()
+        pascal(&self.words)
     }
 
     /// `orderCompleted`
     fn camel(&self) -> String {
         let mut words = self.words.iter();
         let first = words.next().cloned().unwrap_or_default();
-        first + &words.map(|word| capitalised(word)).collect::<String>()
+        first + &pascal(words.as_slice())
     }
 
     fn has_required(&self) -> bool {
         self.fields.iter().any(|field| field.required)
     }
+}
+
+fn pascal(words: &[String]) -> String {
+    words.iter().map(|word| capitalised(word)).collect()
 }
 
 fn capitalised(word: &str) -> String {
@@ -112,7 +117,7 @@ mod tests {
     #[test]
     fn names_in_code() {
         let check = |name: &str, snake: &str, pascal: &str, camel: &str| {
-            let event = Event { event_type: name, words: words(name), description: None, fields: &[] };
+            let event = Event { event_type: name, words: words(name), description: None, fields: Vec::new() };
             assert_eq!((event.snake().as_str(), event.pascal().as_str(), event.camel().as_str()), (snake, pascal, camel), "{name}");
         };
         check("signup", "signup", "Signup", "signup");

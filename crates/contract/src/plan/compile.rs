@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use serde_saphyr::Spanned;
 
 use super::file::{PlanFile, TypeRules, place};
-use super::{Column, Error, Field, PiiMark, Plan, pii};
+use super::{Column, Error, PiiMark, Plan, pii};
 use crate::violation::pointer_token;
 
 /// One event type, ready to check. Each property has its own validator, so that the properties of an event can be checked where they are.
@@ -23,7 +23,8 @@ pub(super) struct EventType {
     pub(super) whole: Option<Validator>,
     pub(super) pii: Vec<PiiMark>,
     pub(super) columns: Vec<(String, Column)>,
-    pub(super) fields: Vec<Field>,
+    /// The schema of each property, as it is written.
+    pub(super) schemas: BTreeMap<String, Value>,
 }
 
 /// The plan, or all that is wrong with it.
@@ -43,6 +44,7 @@ pub(super) fn plan(file: PlanFile, filename: &str) -> Result<Plan, Vec<Error>> {
         unknown_types: file.unknown_types,
         require_subject: file.require_subject,
         sources: file.sources.into_iter().map(|(name, rules)| (name, rules.policy)).collect(),
+        definitions: file.definitions,
         types,
     })
 }
@@ -75,9 +77,6 @@ impl Scope<'_> {
             problems.push(Error::new(self.filename, place(name), format!("{}.required", self.path), message));
         }
         let columns = rules.properties.iter().map(|(name, schema)| (name.clone(), Column::of(&schema.value))).collect();
-        let required = |name: &str| rules.required.iter().any(|required| required.value == name);
-        let field = |(name, schema): (&String, &Spanned<Value>)| Field::new(name, &schema.value, required(name), self.definitions);
-        let fields = rules.properties.iter().map(field).collect();
         let whole_path = format!("{}.schema", self.path);
         let whole = rules.schema.map(|schema| self.validator(&whole_path, &schema)).transpose();
         EventType {
@@ -92,7 +91,7 @@ impl Scope<'_> {
             }),
             pii: marks,
             columns,
-            fields,
+            schemas: rules.properties.into_iter().map(|(name, schema)| (name, schema.value)).collect(),
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>]) -> String {
     let mut types = Types::default();
     let mut methods = String::new();
     for event in events {
-        let name = types.object(&event.pascal(), event.fields);
+        let name = types.object(&event.pascal(), &event.fields);
         let mut method = event.snake();
         if KEYWORDS.contains(&method.as_str()) {
             method.push('_');
@@ -46,7 +46,7 @@ impl Types {
     fn object(&mut self, name: &str, fields: &[Field]) -> String {
         let mut inner = String::new();
         for field in fields {
-            let shape = self.of(&format!("{name}{}", part(&field.name)), &field.shape);
+            let shape = self.of(&format!("{name}{}", super::pascal(&super::words(&field.name))), &field.shape);
             let shape = if field.required { shape } else { format!("NotRequired[{shape}]") };
             if let Some(description) = &field.description {
                 inner.push_str(&format!("            # {}\n", one_line(description)));
@@ -77,11 +77,6 @@ impl Types {
             }
         }
     }
-}
-
-/// A part of the name of a type.
-fn part(name: &str) -> String {
-    super::words(name).iter().map(|word| super::capitalised(word)).collect()
 }
 
 fn literal(value: &Value) -> String {

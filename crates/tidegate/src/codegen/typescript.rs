@@ -14,7 +14,7 @@ pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>]) -> String {
         if let Some(description) = event.description {
             types.push_str(&format!("{}\n", comment("", description)));
         }
-        types.push_str(&format!("export type {name} = {}\n\n", object(event.fields, "")));
+        types.push_str(&format!("export type {name} = {}\n\n", object(&event.fields, "")));
         let optional = if event.has_required() { "" } else { "?" };
         methods.push_str(&format!("\n{}\n  {method}(properties{optional}: {name}, options?: CallOptions): string | undefined {{\n    return this.client.track({}, {{ ...properties }}, options)\n  }}\n",
             comment("  ", event.description.unwrap_or("An event of the tracking plan.")),
