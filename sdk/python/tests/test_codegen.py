@@ -3,36 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tidegate.testing import Micro
 
-PLAN = """
-version: "7"
-definitions:
-  currency: {type: string, pattern: "^[A-Z]{3}$"}
-types:
-  Order Completed:
-    description: 'Someone has "paid" for it \\ all.'
-    properties:
-      total: {type: number, description: With tax.}
-      currency: {$ref: "#/$defs/currency"}
-      items:
-        type: array
-        items:
-          type: object
-          properties: {sku: {type: string}, count: {type: integer}}
-          required: [sku]
-      tier: {type: string, enum: [free, paid]}
-      gift-wrap: {type: [boolean, "null"]}
-      anything: {}
-    required: [total, currency]
-  class:
-    properties:
-      import: {type: string}
-  ping: {}
-"""
+PLAN = Path(__file__).parents[2] / "vectors/plan.yaml"
 GOOD = """
 import tidegate
 from events import Events
@@ -49,8 +26,7 @@ assert client.close()
 
 @pytest.fixture
 def made(tmp_path):
-    (tmp_path / "plan.yaml").write_text(PLAN)
-    command = [os.environ["TIDEGATE_BIN"], "plan", "codegen", str(tmp_path / "plan.yaml"), "--lang", "python", "--out", str(tmp_path / "events.py")]
+    command = [os.environ["TIDEGATE_BIN"], "plan", "codegen", str(PLAN), "--lang", "python", "--out", str(tmp_path / "events.py")]
     subprocess.run(command, check=True)
     return tmp_path
 
@@ -64,7 +40,7 @@ def mypy(folder, program):
 def test_what_passes_is_taken(made):
     checked = mypy(made, 'URL = ""\n' + GOOD)
     assert checked.returncode == 0, checked.stdout
-    with Micro(plan=made / "plan.yaml") as micro:
+    with Micro(plan=PLAN) as micro:
         subprocess.run([sys.executable, "-c", f"URL = {micro.url!r}\n{GOOD}"], cwd=made, check=True)
         assert micro.bad() == []
         assert [(event["event_type"], event["properties"]) for event in micro.good()] == [

@@ -12,35 +12,13 @@ import { promisify } from 'node:util'
 import { Tidegate } from '../dist/node.js'
 import { Micro } from '../dist/testing.js'
 
-const PLAN = `
-version: "7"
-definitions:
-  currency: {type: string, pattern: "^[A-Z]{3}$"}
-types:
-  Order Completed:
-    description: "Someone has paid */ for it."
-    properties:
-      total: {type: number, description: With tax.}
-      currency: {$ref: "#/$defs/currency"}
-      items:
-        type: array
-        items:
-          type: object
-          properties: {sku: {type: string}, count: {type: integer}}
-          required: [sku]
-      tier: {type: string, enum: [free, paid]}
-      gift-wrap: {type: [boolean, "null"]}
-      anything: {}
-    required: [total, currency]
-  ping: {}
-`
+const PLAN = new URL('../../vectors/plan.yaml', import.meta.url).pathname
 const TSC = new URL('../node_modules/.bin/tsc', import.meta.url).pathname
 let folder
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tg-'))
-  await writeFile(join(folder, 'plan.yaml'), PLAN)
-  await promisify(execFile)(process.env.TIDEGATE_BIN, ['plan', 'codegen', join(folder, 'plan.yaml'), '--lang', 'typescript', '--out', join(folder, 'events.ts')])
+  await promisify(execFile)(process.env.TIDEGATE_BIN, ['plan', 'codegen', PLAN, '--lang', 'typescript', '--out', join(folder, 'events.ts')])
   await mkdir(join(folder, 'node_modules'))
   await symlink(new URL('..', import.meta.url).pathname, join(folder, 'node_modules/tidegate'))
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')
@@ -61,7 +39,7 @@ test('what compiles is taken', async (t) => {
       events.ping()
     }`
   assert.equal(await compile(program), '')
-  const micro = await Micro.start({ plan: join(folder, 'plan.yaml') })
+  const micro = await Micro.start({ plan: PLAN })
   t.after(() => micro.stop())
   const client = new Tidegate({ writeKey: 'k', url: micro.url })
   const { run } = await import(pathToFileURL(join(folder, 'out/program.js')))

@@ -90,7 +90,8 @@ fn literal(value: &Value) -> String {
 }
 
 fn docstring(text: &str) -> String {
-    format!("\"\"\"{}\"\"\"", text.replace('\\', "\\\\").replace("\"\"\"", "\\\"\\\"\\\""))
+    // Each quote: one at the end would be taken for the first of the three that close it.
+    format!("\"\"\"{}\"\"\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 fn one_line(text: &str) -> String {
