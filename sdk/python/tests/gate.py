@@ -3,7 +3,9 @@
 import gzip
 import http.server
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable
 
 Answer = tuple[int, bytes, dict[str, str]]
@@ -27,6 +29,8 @@ class Gate:
         self.lines: list[str] = []
         self.held = threading.Event()
         self.held.set()
+        self._lock = threading.Lock()
+        self._connections = 0
         gate = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -55,6 +59,16 @@ class Gate:
         class Quiet(http.server.ThreadingHTTPServer):
             daemon_threads = True
 
+            def process_request(self, request: object, client_address: object) -> None:
+                with gate._lock:
+                    gate._connections += 1
+                super().process_request(request, client_address)
+
+            def shutdown_request(self, request: object) -> None:
+                super().shutdown_request(request)
+                with gate._lock:
+                    gate._connections -= 1
+
             def handle_error(self, request: object, client_address: object) -> None:
                 # A client that has gone meanwhile.
                 pass
@@ -69,6 +83,17 @@ class Gate:
 
     def let_go(self) -> None:
         self.held.set()
+
+    def settle(self) -> None:
+        """Waits until all that was sent by those who are gone has been read: a request of a process that was killed may still be on its way."""
+        with socket.create_connection(self._server.server_address) as probe:
+            # They are accepted in turn: when this one has come to its end, all before it are among those that are counted.
+            probe.shutdown(socket.SHUT_WR)
+            probe.recv(1)
+        deadline = time.monotonic() + 20
+        while self._connections:
+            assert time.monotonic() < deadline, f"{self._connections} connections are still open"
+            time.sleep(0.01)
 
     @property
     def events(self) -> list[dict]:

@@ -31,6 +31,7 @@ def killed_after_sync(gate, spool, events):
     assert application.stdout.readline() == f"{events + 1}\n"
     application.kill()
     assert application.wait() == -signal.SIGKILL, "it had ended before it was killed"
+    gate.settle()
 
 
 def files(spool):
@@ -66,6 +67,7 @@ def test_an_orderly_end_leaves_what_is_not_answered_to_the_next_start(gate, tmp_
     assert client.sync(SOON) and not client.close(0.5)
     stats = balanced(client)
     assert (stats.pending, stats.dropped) == (700, 0)
+    gate.settle()
     gate.answer = taken
     gate.requests.clear()
     with tidegate.Client("k", url=gate.url, spool=tmp_path) as client:

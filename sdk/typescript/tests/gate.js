@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 
@@ -36,6 +37,16 @@ export class Gate {
     await once(gate.#server, 'listening')
     gate.url = `http://127.0.0.1:${gate.#server.address().port}`
     return gate
+  }
+
+  /** Waits until all that was sent by those who are gone has been read: a request of a process that was killed may still be on its way. */
+  async settle() {
+    // They are accepted in turn: when this one has come to its end, all before it are among those that are counted.
+    const probe = connect(this.#server.address().port, '127.0.0.1').end().resume()
+    await once(probe, 'close')
+    let open
+    do open = await new Promise((resolve, reject) => this.#server.getConnections((error, count) => (error ? reject(error) : resolve(count))))
+    while (open > 0 && (await sleep(10, true)))
   }
 
   get events() {

@@ -54,6 +54,7 @@ async function killedAfterSync(events) {
   application.kill('SIGKILL')
   const [, signal] = await once(application, 'exit')
   assert.equal(signal, 'SIGKILL', 'it had ended before it was killed')
+  await gate.settle()
 }
 
 test('what was synced arrives after a kill and is gone from the disk', async () => {
