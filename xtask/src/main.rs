@@ -25,7 +25,7 @@ Usage: cargo xtask <COMMAND>
 
 Commands:
   test           all tests: Rust, then Spark, then the SDK and the real clients of Python, then those of Node
-  test rust      the tests of all crates
+  test rust      the tests of all crates, the Rust SDK's against the product
   test spark     the Spark job, on a cluster of its own, beside the workers
   test python    the Python SDK, the Python clients and the converters in examples/, against the product
   test node      the TypeScript SDK and the Node clients, against the product
@@ -92,7 +92,7 @@ fn test(place: &Place, suite: Suite) -> Result<()> {
     let needs_servers = suite != Suite::Node;
     // What would fail for want of an interpreter fails before half an hour of compiling.
     let tools = needs_servers.then(servers::find).transpose()?;
-    let python = (includes(Suite::Spark) || includes(Suite::Python)).then(clients::python::find).transpose()?;
+    let python = (suite != Suite::Node).then(clients::python::find).transpose()?;
     let node = includes(Suite::Node).then(clients::node::find).transpose()?;
     let servers = tools.map(|tools| servers::install(place, &tools)).transpose()?;
     rust::build_product(place)?;

@@ -22,5 +22,10 @@ pub(crate) fn build_product(place: &Place) -> Result<()> {
 /// When a test fails.
 pub(crate) fn test(place: &Place, servers: &Installed) -> Result<()> {
     step("build the tests", || run(cargo(place).args(["test", "--release", "--workspace", "--no-run"])))?;
-    step("Rust tests", || run(cargo(place).args(["test", "--release", "--workspace", "--no-fail-fast"]).envs(servers.variables())))
+    step("Rust tests", || {
+        let mut tests = cargo(place);
+        tests.args(["test", "--release", "--workspace", "--no-fail-fast"]).envs(servers.variables());
+        // The SDK is tested with the product.
+        run(tests.env("TIDEGATE_BIN", place.product()))
+    })
 }
