@@ -30,12 +30,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use rules::Rules;
+use serde_json::{Map, Value, json};
 
 use crate::{Event, SourceName, Violation};
 
-mod check;
 mod column;
 mod compile;
 pub mod diff;
@@ -46,43 +45,17 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use check::VIOLATIONS_MAX;
 pub use column::Column;
 pub use error::Error;
 pub use pii::{Pii, PiiMark};
+pub use rules::{Policy, UnknownTypes, VIOLATIONS_MAX};
 pub use shape::{Field, Shape};
-
-/// What happens to an event that breaks the plan.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Policy {
-    /// Taken, and kept as a dead letter; the answer says so.
-    #[default]
-    Quarantine,
-    /// Not taken.
-    Reject,
-    /// Taken into Silver, marked.
-    Flag,
-}
-
-/// What an event is whose type the plan does not name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnknownTypes {
-    /// As good as any.
-    #[default]
-    Allow,
-    /// A violation (`unknown_event_type`).
-    Violation,
-}
 
 /// A tracking plan, ready to check events. It is large; share it behind an `Arc`.
 #[derive(Debug)]
 pub struct Plan {
     version: String,
-    default_policy: Policy,
-    unknown_types: UnknownTypes,
-    require_subject: bool,
+    rules: Rules,
     sources: BTreeMap<SourceName, Policy>,
     definitions: Map<String, Value>,
     types: BTreeMap<String, compile::EventType>,
@@ -122,12 +95,13 @@ impl Plan {
 
     /// What happens to an event of this source that breaks the plan.
     pub fn policy(&self, source: &SourceName) -> Policy {
-        self.sources.get(source).copied().unwrap_or(self.default_policy)
+        self.sources.get(source).copied().unwrap_or(self.rules.policy)
     }
 
     /// What is wrong with the event under this plan, at most [`VIOLATIONS_MAX`] things; empty when nothing is.
     pub fn validate(&self, event: &Event) -> Vec<Violation> {
-        check::check(self, event)
+        let has_subject = event.user_id.is_some() || event.anonymous_id.is_some();
+        self.rules.check(&event.event_type, has_subject, &event.properties)
     }
 
     /// The event types of the plan, in order of name.
@@ -147,13 +121,40 @@ impl Plan {
 
     /// The properties of an event type, in order of name, and what each may be. Empty where the plan does not name the type.
     pub fn fields(&self, event_type: &str) -> Vec<Field> {
-        let Some(found) = self.types.get(event_type) else { return Vec::new() };
-        let field = |(name, schema): (&String, &Value)| Field::new(name, schema, found.required.contains(name), &self.definitions);
+        let (Some(found), Some(rules)) = (self.types.get(event_type), self.rules.types.get(event_type)) else { return Vec::new() };
+        let field = |(name, schema): (&String, &Value)| Field::new(name, schema, rules.required.contains(name), &self.definitions);
         found.schemas.iter().map(field).collect()
     }
 
     /// The properties of an event type with personal data, in order of place. Marks of [`Pii::None`] are left out.
     pub fn pii(&self, event_type: &str) -> &[PiiMark] {
         self.types.get(event_type).map_or(&[], |found| &found.pii)
+    }
+
+    /// What surely happens to an event that breaks the plan, whichever source it is of: it is rejected only where every source's is.
+    pub fn policy_of_all(&self) -> Policy {
+        let milder = self.sources.values().copied().find(|policy| *policy != Policy::Reject);
+        if self.rules.policy == Policy::Reject { milder.unwrap_or(Policy::Reject) } else { self.rules.policy }
+    }
+
+    /// What is for who checks events before they are sent, as a plan's file in JSON: one policy, and no sources and descriptions.
+    pub fn for_producers(&self, policy: Policy) -> Value {
+        let types = self.types.iter().filter_map(|(name, found)| {
+            let rules = self.rules.types.get(name)?;
+            let mut own = json!({
+                "properties": found.schemas, "required": rules.required, "additional_properties": rules.additional_properties,
+            });
+            if let Some(require_subject) = rules.require_subject {
+                own["require_subject"] = json!(require_subject);
+            }
+            if let Some(whole) = &found.whole {
+                own["schema"] = whole.clone();
+            }
+            Some((name.clone(), own))
+        });
+        json!({
+            "version": self.version, "default_policy": policy, "unknown_types": self.rules.unknown_types, "require_subject": self.rules.require_subject,
+            "definitions": self.definitions, "types": types.collect::<Map<_, _>>(),
+        })
     }
 }

@@ -12,9 +12,9 @@ from tidegate.testing import Micro
 PLAN = Path(__file__).parents[2] / "vectors/plan.yaml"
 GOOD = """
 import tidegate
-from events import Events
+from events import PLAN, Events
 
-client = tidegate.Client("k", url=URL)
+client = tidegate.Client("k", url=URL, plan=PLAN)
 events = Events(client)
 events.order_completed({"total": 12.5, "currency": "EUR", "items": [{"sku": "a", "count": 2}], "tier": "paid", "gift-wrap": None, "anything": {"x": 1}}, user_id="u1")
 events.class_({"import": "x"}, anonymous_id="a1")

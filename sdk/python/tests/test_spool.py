@@ -12,6 +12,7 @@ from gate import taken, unavailable
 from test_client import SOON, balanced, until
 
 import tidegate
+from tidegate.spool import Spool
 
 APPLICATION = """
 import sys, time, tidegate
@@ -143,6 +144,35 @@ print(json.dumps({"closed": closed, "slowest": slowest, "delivered": stats.deliv
     assert told["delivered"] + told["dropped"] == 1_000
     assert len({event["event_id"] for event in gate.events}) == told["delivered"] > 0
     assert "cannot be written" in done.stderr
+
+
+def test_a_fault_of_the_thread_that_writes_loses_nothing(gate, tmp_path, monkeypatch):
+    append, faults = Spool.append, []
+
+    def fails_once(spool, payloads, first):
+        if not faults:
+            faults.append(len(payloads))
+            raise RuntimeError("a fault of the library's own")
+        append(spool, payloads, first)
+
+    monkeypatch.setattr(Spool, "append", fails_once)
+    with tidegate.Client("k", url=gate.url, spool=tmp_path) as client:
+        ids = [client.track("t", {"n": n}) for n in range(10)]
+        assert client.sync(SOON) and client.flush(SOON)
+        assert balanced(client).delivered == 10
+    assert faults and sorted(event["event_id"] for event in gate.events) == sorted(ids)
+
+
+def test_what_is_thrown_away_while_the_disk_fails_is_not_sent(gate, tmp_path, monkeypatch):
+    def fails(spool, payloads, first):
+        client.opt_out()
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Spool, "append", fails)
+    client = tidegate.Client("k", url=gate.url, spool=tmp_path)
+    client.track("t")
+    until(lambda: balanced(client).dropped_by == {"opted_out": 1})
+    assert client.close(SOON) and gate.requests == []
 
 
 def test_a_folder_that_cannot_be_made_does_not_hurt_either(gate, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from tidegate.answers import meaning, pause
 from tidegate.event import Unsendable, event_bytes, id_end, id_start, object_text, time_text, with_sent_at
+from tidegate.plan import Plan
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 LIBRARY = {"name": "tidegate-test", "version": "1.2.3"}
@@ -78,6 +79,14 @@ def test_answers(case):
         else:
             fate.append("again" if place in told.again else "delivered")
     assert fate == case["fate"]
+
+
+@pytest.mark.parametrize(("plan", "case"), [(plan["plan"], case) for plan in cases("verdicts.json") for case in plan["cases"]], ids=lambda value: value.get("what", ""))
+def test_verdicts(plan, case):
+    event = case["event"]
+    found = Plan(plan).check(event["event_type"], bool(event.get("user_id") or event.get("anonymous_id")), event.get("properties", {}))
+    assert {(violation.code, violation.field) for violation in found} == {tuple(expected) for expected in case["violations"]}
+    assert all(violation.message for violation in found)
 
 
 @pytest.mark.parametrize("case", cases("backoff.json"))

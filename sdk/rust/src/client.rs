@@ -20,7 +20,7 @@ use crate::event::{Event, Unsendable, json};
 use crate::experiments::{Experiment, Subject};
 use crate::exposures::Exposures;
 use crate::scope::Scope;
-use crate::stats::{Delivery, Stats};
+use crate::stats::{Delivery, Outcome, Reason, Stats};
 use crate::transport::Transport;
 
 /// What dropping the last handle gives a client to send what it has.
@@ -49,6 +49,8 @@ struct Handle {
     experiments: HashMap<String, Experiment>,
     exposures: Exposures,
     is_enabled: AtomicBool,
+    #[cfg(feature = "plan")]
+    plan: Option<rules::Rules>,
 }
 
 impl Drop for Handle {
@@ -69,11 +71,17 @@ impl Client {
             fault: None,
             is_enabled: true,
             experiments: Vec::new(),
+            #[cfg(feature = "plan")]
+            plan: None,
         }
     }
 
     /// Sends an event, and tells its id; `None` where it will not be sent.
-    pub fn track(&self, event: Event) -> Option<String> {
+    pub fn track(&self, event: impl Into<Event>) -> Option<String> {
+        self.track_event(&event.into())
+    }
+
+    fn track_event(&self, event: &Event) -> Option<String> {
         let engine = &self.0.engine;
         if !self.enabled() {
             engine.suppress();
@@ -84,16 +92,42 @@ impl Client {
             && let Err(error) = getrandom::fill(&mut random)
         {
             let message = format!("there is no randomness to make an id of: {error}");
-            engine.refuse(String::new(), Unsendable { code: "invalid", message });
+            engine.refuse(String::new(), Unsendable { code: "invalid", message }.into());
             return None;
         }
         match event.write(&self.0.context, now(), random) {
-            Ok((event_id, payload)) => engine.put(event_id.clone(), payload).then_some(event_id),
+            Ok((event_id, payload)) => {
+                if let Some(why) = self.rejects(event) {
+                    engine.refuse(event_id, Outcome::Rejected(why));
+                    return None;
+                }
+                engine.put(event_id.clone(), payload).then_some(event_id)
+            }
             Err(why) => {
-                engine.refuse(event.given_id().to_owned(), why);
+                engine.refuse(event.given_id().to_owned(), why.into());
                 None
             }
         }
+    }
+
+    /// Why the gate would not take the event, where the tracking plan says so. Of one that it takes and keeps apart or marks, the log tells.
+    #[cfg(feature = "plan")]
+    fn rejects(&self, event: &Event) -> Option<Reason> {
+        let plan = self.0.plan.as_ref()?;
+        let violations = event.check(plan);
+        let code = violations.first()?.code.clone();
+        let told =
+            || violations.iter().map(|found| format!("{} {}", found.field, found.message).trim().to_owned()).collect::<Vec<_>>().join("; ");
+        if plan.policy == rules::Policy::Reject {
+            return Some(Reason { message: told().into(), code: code.into() });
+        }
+        self.0.engine.warn(format!("plan {code}"), || format!("an event breaks the tracking plan ({code}): {}", told()));
+        None
+    }
+
+    #[cfg(not(feature = "plan"))]
+    fn rejects(&self, _: &Event) -> Option<Reason> {
+        None
     }
 
     /// The variation that a subject sees, and logs once a session that it does. The subject is the id of the scope that the experiment names.
@@ -115,7 +149,7 @@ impl Client {
         }
         let variation = experiment.variation(id)?;
         if self.enabled() && self.0.exposures.is_first(experiment_id, variation, id, &subject.session_id, Instant::now()) {
-            self.track(Event::exposure(experiment_id, variation).in_scope(subject));
+            self.track_event(&Event::exposure(experiment_id, variation).in_scope(subject));
         }
         Some(variation)
     }
@@ -194,7 +228,7 @@ impl Client {
             tells.send(wait(&engine, deadline)).ok();
         });
         if let Err(error) = spawned {
-            self.0.engine.warn("thread".to_owned(), || format!("the thread tidegate-wait cannot be started: {error}"));
+            self.0.engine.warn("thread", || format!("the thread tidegate-wait cannot be started: {error}"));
         }
         async { told.await.unwrap_or(false) }
     }
@@ -211,6 +245,8 @@ pub struct ClientBuilder {
     fault: Option<String>,
     is_enabled: bool,
     experiments: Vec<Experiment>,
+    #[cfg(feature = "plan")]
+    plan: Option<Result<rules::Rules, rules::RulesError>>,
 }
 
 impl Debug for ClientBuilder {
@@ -258,6 +294,14 @@ impl ClientBuilder {
     /// Those that [`variation`](Client::variation) knows.
     pub fn experiments(mut self, experiments: impl IntoIterator<Item = Experiment>) -> Self {
         self.experiments.extend(experiments);
+        self
+    }
+
+    /// A tracking plan that events are checked against before they are sent, with the gate's verdicts: `PLAN` of the code that `tidegate plan codegen` makes. Where the plan's policy
+    /// is to reject, an event that breaks it counts as rejected and is not sent; else it is sent, and the log tells.
+    #[cfg(feature = "plan")]
+    pub fn plan(mut self, plan: &str) -> Self {
+        self.plan = Some(rules::Rules::parse(plan));
         self
     }
 
@@ -337,6 +381,8 @@ impl ClientBuilder {
             experiments: self.experiments.into_iter().map(|experiment| (experiment.id.clone(), experiment)).collect(),
             exposures: Exposures::new(),
             is_enabled: AtomicBool::new(self.is_enabled),
+            #[cfg(feature = "plan")]
+            plan: self.plan.transpose()?,
         }));
         if self.is_enabled {
             client.start_draining();

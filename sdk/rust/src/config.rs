@@ -35,6 +35,10 @@ pub enum ConfigError {
     /// It is no JSON.
     #[error("{0}")]
     Context(String),
+    /// It is no plan.
+    #[cfg(feature = "plan")]
+    #[error(transparent)]
+    Plan(#[from] rules::RulesError),
     /// By its id.
     #[error("experiment {id:?}: {message}")]
     Experiment {

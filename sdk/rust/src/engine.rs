@@ -1,5 +1,6 @@
 //! What goes on behind the calls of a client: a bounded queue, and the threads that empty it. One sends; where there is a spool, another one writes it.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -7,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Deadline;
 use crate::config::{Config, WhenFull};
-use crate::event::Unsendable;
 use crate::sender;
 use crate::state::{CLOSED, NONE, OPTED_OUT, Queued, State, Why};
-use crate::stats::{Delivery, Stats};
+use crate::stats::{Delivery, Outcome, Stats};
 use crate::transport::Transport;
 use crate::writer::Writer;
 
@@ -60,8 +60,8 @@ impl Engine {
         if state.is_closing || state.is_full_with(bytes, &self.config) {
             let why;
             (state, why) = self.make_room(state, bytes);
-            if let Some((code, message)) = why {
-                state.drop_event(event_id, code, message);
+            if let Some(why) = why {
+                state.drop_event(event_id, why);
                 self.tell_soon(&mut state);
                 return false;
             }
@@ -83,11 +83,11 @@ impl Engine {
         true
     }
 
-    /// Counts an event that cannot be sent.
-    pub(crate) fn refuse(self: &Arc<Self>, event_id: String, why: Unsendable) {
+    /// Counts an event that ended in its call.
+    pub(crate) fn refuse(self: &Arc<Self>, event_id: String, outcome: Outcome) {
         let mut state = self.lock();
         state.stats.tracked += 1;
-        state.drop_event(event_id, why.code, why.message);
+        state.end_event(event_id, outcome);
         self.tell_soon(&mut state);
     }
 
@@ -97,7 +97,7 @@ impl Engine {
     }
 
     /// Logs, but not too often.
-    pub(crate) fn warn(self: &Arc<Self>, kind: String, message: impl FnOnce() -> String) {
+    pub(crate) fn warn(self: &Arc<Self>, kind: impl Into<Cow<'static, str>>, message: impl FnOnce() -> String) {
         let mut state = self.lock();
         state.warn(kind, message);
         self.tell_soon(&mut state);
@@ -260,7 +260,7 @@ impl Engine {
                     && let Some(oldest) = state.queue.pop_front()
                 {
                     state.queued_bytes -= oldest.payload.len();
-                    state.drop_event(oldest.event_id, OVERTAKEN.0, OVERTAKEN.1);
+                    state.drop_event(oldest.event_id, OVERTAKEN);
                 }
                 self.tell_soon(&mut state);
             }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::clock::{micros, time_text};
 use crate::finite;
 use crate::scope::Scope;
+use crate::stats::{Outcome, Reason};
 
 pub(crate) const EVENT_ID_CHARS_MAX: usize = 100;
 pub(crate) const EVENT_TYPE_CHARS_MAX: usize = 256;
@@ -174,6 +175,12 @@ impl Event {
         self.fault.get_or_insert_with(fault);
     }
 
+    /// What is wrong with it under a tracking plan.
+    #[cfg(feature = "plan")]
+    pub(crate) fn check(&self, rules: &rules::Rules) -> Vec<rules::Violation> {
+        rules.check(&self.event_type, !self.user_id.is_empty() || !self.anonymous_id.is_empty(), &self.properties)
+    }
+
     /// The id that the caller gave; empty where none.
     pub(crate) fn given_id(&self) -> &str {
         &self.event_id
@@ -259,6 +266,12 @@ pub(crate) struct Unsendable {
     /// `invalid` or `too_large`.
     pub(crate) code: &'static str,
     pub(crate) message: String,
+}
+
+impl From<Unsendable> for Outcome {
+    fn from(why: Unsendable) -> Self {
+        Self::Dropped(Reason { code: why.code.into(), message: why.message.into() })
+    }
 }
 
 impl Unsendable {

@@ -152,15 +152,18 @@ impl State {
     }
 
     /// Counts an event that is given up.
-    pub(crate) fn drop_event(&mut self, event_id: String, code: &'static str, message: impl Into<Cow<'static, str>>) {
-        let message = message.into();
-        self.stats.count_dropped(code, 1);
-        self.warn(code, || format!("an event was dropped ({code}): {message}"));
+    pub(crate) fn drop_event(&mut self, event_id: String, (code, message): Why) {
+        self.end_event(event_id, Outcome::Dropped(Reason { code: code.into(), message: message.into() }));
+    }
+
+    /// Counts an event that ends without having been sent, and keeps it to be told.
+    pub(crate) fn end_event(&mut self, event_id: String, outcome: Outcome) {
+        self.count(&event_id, &outcome);
         if self.tells {
             if self.untold.len() == UNTOLD_MAX {
                 self.untold.pop_front();
             }
-            self.untold.push_back(Delivery { event_id, outcome: Outcome::Dropped(Reason { code: code.into(), message }) });
+            self.untold.push_back(Delivery { event_id, outcome });
         }
     }
 
@@ -169,29 +172,39 @@ impl State {
         if event.number == 0 {
             self.stats.recovered += 1;
         } else {
-            match &outcome {
-                Outcome::Delivered => self.stats.delivered += 1,
-                Outcome::Rejected(why) => self.stats.count_rejected(&why.code),
-                Outcome::Dropped(why) => self.stats.count_dropped(&why.code, 1),
-            }
-        }
-        let ended = match &outcome {
-            Outcome::Delivered => None,
-            Outcome::Rejected(why) => Some(("rejected", why)),
-            Outcome::Dropped(why) => Some(("dropped", why)),
-        };
-        if let Some((end, Reason { code, message })) = ended {
-            self.warn(format!("{end} {code}"), || format!("event {} was {end} ({code}): {message}", event.event_id));
+            self.count(&event.event_id, &outcome);
         }
         if self.tells {
             outcomes.push(Delivery { event_id: event.event_id.clone(), outcome });
         }
     }
 
+    fn count(&mut self, event_id: &str, outcome: &Outcome) {
+        let (end, why) = match outcome {
+            Outcome::Delivered => {
+                self.stats.delivered += 1;
+                return;
+            }
+            Outcome::Rejected(why) => {
+                self.stats.count_rejected(&why.code);
+                ("rejected", why)
+            }
+            Outcome::Dropped(why) => {
+                self.stats.count_dropped(&why.code, 1);
+                ("dropped", why)
+            }
+        };
+        let Reason { code, message } = why;
+        self.warn(format!("{end} {code}"), || {
+            let event = if event_id.is_empty() { "an event".to_owned() } else { format!("event {event_id}") };
+            format!("{event} was {end} ({code}): {message}")
+        });
+    }
+
     /// Drops what is queued; also what is spooled, or else what is on its way and nowhere else.
     pub(crate) fn abandon(&mut self, why: Why, keeps_spool: bool) {
         for event in std::mem::take(&mut self.queue) {
-            self.drop_event(event.event_id, why.0, why.1);
+            self.drop_event(event.event_id, why);
         }
         self.queued_bytes = bytes_of(self.writing.iter());
         for cut in std::mem::take(&mut self.batches) {
@@ -218,7 +231,7 @@ impl State {
     /// Drops the events of a batch, and removes its file.
     pub(crate) fn abandon_batch(&mut self, batch: &Batch, why: Why) {
         for event in batch.events.iter().filter(|event| event.number > 0) {
-            self.drop_event(event.event_id.clone(), why.0, why.1);
+            self.drop_event(event.event_id.clone(), why);
         }
         self.remove(batch.file.as_ref());
     }

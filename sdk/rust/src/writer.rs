@@ -176,17 +176,41 @@ fn not_written(state: &mut State, events: &[Queued], error: &io::Error) {
     state.warn("spool", || format!("the spool cannot be written, events are sent from memory: {error}"));
     if state.is_over {
         for event in events {
-            state.drop_event(event.event_id.clone(), CLOSED.0, CLOSED.1);
+            state.drop_event(event.event_id.clone(), CLOSED);
         }
     } else {
         put_back(state, events);
     }
 }
 
-/// To where they came from.
+/// To where they came from; but what was thrown away meanwhile must not be sent.
 fn put_back(state: &mut State, events: &[Queued]) {
-    state.queued_bytes += bytes_of(events);
     for event in events.iter().rev() {
-        state.queue.push_front(event.clone());
+        if event.number <= state.thrown_away {
+            state.drop_event(event.event_id.clone(), OPTED_OUT);
+        } else {
+            state.queued_bytes += event.payload.len();
+            state.queue.push_front(event.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_was_thrown_away_while_it_could_not_be_written_is_not_put_back() {
+        let mut state = State::new(&Config::default(), true);
+        let event = |number: u64| Queued { number, event_id: number.to_string(), payload: vec![0; 10] };
+        state.stats.tracked = 4;
+        state.queue.push_back(event(4));
+        state.queued_bytes = 10;
+        state.thrown_away = 2;
+        not_written(&mut state, &[event(1), event(2), event(3)], &io::Error::other("the disk is full"));
+        assert_eq!(state.queue.iter().map(|event| event.number).collect::<Vec<_>>(), [3, 4]);
+        let stats = state.stats.snapshot();
+        assert_eq!((state.queued_bytes, stats.dropped_by["opted_out"], stats.pending, stats.spool_errors), (20, 2, 2, 1));
     }
 }

@@ -53,6 +53,8 @@ class TabSpool implements Spool {
   readonly #prefix: string
   readonly #bytesMax: number
   readonly #tab: string
+  /** None after it was closed. */
+  #timer: ReturnType<typeof setInterval> | undefined
   #number = 0
   #open: SpoolFile | undefined
 
@@ -61,12 +63,13 @@ class TabSpool implements Spool {
     this.#prefix = `${prefix}.q`
     this.#bytesMax = bytesMax
     this.#tab = `${this.#prefix}.${uuid()}`
+    this.#timer = setInterval(() => this.beat(), BEAT_MS)
     this.beat()
-    setInterval(() => this.beat(), BEAT_MS)
   }
 
   /** Says that the tab lives; or, with 0, that others may have what it leaves. */
   beat(at = Date.now()): void {
+    if (!this.#timer) return
     try {
       this.#store.setItem(this.#tab, String(at))
     } catch {
@@ -119,6 +122,8 @@ class TabSpool implements Spool {
 
   async close(): Promise<void> {
     this.beat(0)
+    clearInterval(this.#timer)
+    this.#timer = undefined
   }
 
   #keys(): string[] {

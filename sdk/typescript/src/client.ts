@@ -1,9 +1,9 @@
 /** The client: what an application calls. */
 
 import { Engine, said, type Bounds } from './engine.js'
-import { eventText, objectText, Unsendable, type CallOptions, type JsonObject } from './event.js'
+import { eventText, objectOf, objectText, Unsendable, type CallOptions, type JsonObject } from './event.js'
 import { checkedExperiment, Exposures, variationOf, type Experiment } from './experiments.js'
-import type { Platform, Settings, Stats } from './types.js'
+import type { Judge, Platform, Settings, Stats } from './types.js'
 
 export const VERSION = '0.1.0'
 
@@ -20,6 +20,7 @@ export class Client {
   /** Those that `variation` knows, by id. */
   readonly experiments: ReadonlyMap<string, Experiment>
   readonly #exposures = new Exposures()
+  readonly #plan: Judge | undefined
   #isEnabled: boolean
 
   constructor(settings: Settings, platform: Platform) {
@@ -28,6 +29,7 @@ export class Client {
     this.#context = { library: { name: platform.library, version: VERSION }, ...settings.context }
     this.#contextText = objectText('context', this.#context)
     this.experiments = new Map((settings.experiments ?? []).map((experiment) => [experiment.id, checkedExperiment(experiment)]))
+    this.#plan = settings.plan
     this.#isEnabled = settings.enabled ?? true
     this.#engine = new Engine(bounds, platform, settings.onDelivery, settings.log ?? ((message) => console.warn(`tidegate: ${message}`)))
     if (this.#isEnabled) this.#engine.start()
@@ -40,12 +42,18 @@ export class Client {
       return undefined
     }
     try {
-      const context = options.context ? objectText('context', { ...this.#context, ...object('context', options.context) }) : this.#contextText
+      const context = options.context ? objectText('context', { ...this.#context, ...objectOf('context', options.context) }) : this.#contextText
       const [id, text] = eventText(eventType, properties, options, context, Date.now(), this.#random(), this.#platform.byteLength)
+      const verdict = this.#plan?.judge(`${text}}`)
+      if (verdict?.isRejected) {
+        this.#engine.refuse('rejected', id, verdict.code, verdict.message)
+        return undefined
+      }
+      if (verdict) this.#engine.warn(`plan ${verdict.code}`, verdict.message)
       return this.#engine.put(id, text) ? id : undefined
     } catch (error) {
       const [code, message] = error instanceof Unsendable ? [error.code, error.message] : (['invalid', `the event cannot be read: ${said(error)}`] as const)
-      this.#engine.refuse(typeof options?.eventId === 'string' ? options.eventId : '', code, message)
+      this.#engine.refuse('dropped', typeof options?.eventId === 'string' ? options.eventId : '', code, message)
       return undefined
     }
   }
@@ -148,11 +156,6 @@ export class Client {
     const start = 10 * this.#poolAt++
     return this.#pool.subarray(start, start + 10)
   }
-}
-
-function object(name: string, value: unknown): JsonObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Unsendable('invalid', `${name} must be an object`)
-  return value as JsonObject
 }
 
 function checked(settings: Settings): Bounds {

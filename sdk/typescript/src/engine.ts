@@ -1,6 +1,6 @@
 /** What goes on behind the calls of a client: a bounded queue, batches, the spool, attempts. The same for Node and browsers. */
 
-import { meaning, pause, type Rejected } from './answers.js'
+import { meaning, pause } from './answers.js'
 import { withSentAt, timeText } from './event.js'
 import type { Answer, Delivery, DropReason, Platform, Settings, Spool, SpoolFile, Stats } from './types.js'
 
@@ -12,7 +12,7 @@ const TOO_LARGE = { code: 'too_large', message: 'the gate takes no event of this
 const CLOSED = ['closed', 'the client is closed'] as const
 
 /** The settings with all that was not said. */
-export type Bounds = Required<Omit<Settings, 'onDelivery' | 'log' | 'context' | 'enabled' | 'experiments'>>
+export type Bounds = Required<Omit<Settings, 'onDelivery' | 'log' | 'context' | 'enabled' | 'experiments' | 'plan'>>
 
 /** As it waits. */
 interface Event {
@@ -23,6 +23,9 @@ interface Event {
   text: string
   bytes: number
 }
+
+/** What is told of it. */
+type Named = Pick<Event, 'id' | 'number'>
 
 interface Batch {
   events: Event[]
@@ -77,8 +80,8 @@ export class Engine {
     this.#onDelivery = onDelivery
     this.#log = log
     const { batchEventsMax, batchBytesMax, queueEventsMax, queueBytesMax } = settings
-    this.#dueEvents = Math.min(batchEventsMax, Math.max(1, Math.floor(queueEventsMax / 2)))
-    this.#dueBytes = Math.min(batchBytesMax, Math.max(1, Math.floor(queueBytesMax / 2)))
+    this.#dueEvents = Math.min(batchEventsMax, Math.max(1, queueEventsMax / 2))
+    this.#dueBytes = Math.min(batchBytesMax, Math.max(1, queueBytesMax / 2))
     this.#spool = platform.spool
   }
 
@@ -87,10 +90,9 @@ export class Engine {
     return this.#put({ number: ++this.#counts.tracked, id, text, bytes: this.#platform.byteLength(text) })
   }
 
-  /** Counts an event that cannot be sent. */
-  refuse(eventId: string, code: DropReason, message: string): void {
-    this.#counts.tracked++
-    this.#drop(eventId, code, message)
+  /** Counts an event that ended in its call. */
+  refuse(outcome: 'rejected' | 'dropped', eventId: string, code: string, message: string): void {
+    this.#ended(outcome, { id: eventId, number: ++this.#counts.tracked }, code, message)
   }
 
   /** Counts a call while the client is switched off. */
@@ -159,18 +161,18 @@ export class Engine {
   #put(event: Event): boolean {
     const { queueEventsMax, queueBytesMax, whenFull } = this.#settings
     if (this.#isClosing) {
-      this.#drop(event.id, 'closed', 'the client is closed')
+      this.#drop(event, 'closed', 'the client is closed')
       return false
     }
     let gone = 0
     const isFull = (): boolean => this.#queue.length - gone + this.#writing.length >= queueEventsMax || this.#queuedBytes + event.bytes > queueBytesMax
     if (whenFull === 'drop_oldest' && event.bytes <= queueBytesMax) {
       while (isFull() && gone < this.#queue.length) this.#queuedBytes -= (this.#queue[gone++] as Event).bytes
-      if (gone > 0) for (const oldest of this.#queue.splice(0, gone)) this.#drop(oldest.id, 'queue_full', 'the queue is full')
+      if (gone > 0) for (const oldest of this.#queue.splice(0, gone)) this.#drop(oldest, 'queue_full', 'the queue is full')
       gone = 0
     }
     if (isFull()) {
-      this.#drop(event.id, 'queue_full', 'the queue is full')
+      this.#drop(event, 'queue_full', 'the queue is full')
       return false
     }
     this.#queue.push(event)
@@ -187,7 +189,7 @@ export class Engine {
     const left = this.#queue
     this.#queue = []
     this.#queuedBytes = this.#writing.reduce((sum, event) => sum + event.bytes, 0)
-    for (const event of left) this.#drop(event.id, code, message)
+    for (const event of left) this.#drop(event, code, message)
   }
 
   /** Drops the events of a batch, and removes its file. */
@@ -198,15 +200,20 @@ export class Engine {
       void this.#spool?.remove(batch)
       return
     }
-    for (const event of batch.events) if (event.number > 0) this.#drop(event.id, code, message)
+    for (const event of batch.events) if (event.number > 0) this.#drop(event, code, message)
     if (batch.file) void this.#spool?.remove(batch.file)
   }
 
-  #drop(eventId: string, code: DropReason, message: string): void {
-    this.#counts.dropped[code] = (this.#counts.dropped[code] ?? 0) + 1
-    this.warn(code, `an event was dropped (${code}): ${message}`)
+  #drop(event: Named, code: DropReason, message: string): void {
+    this.#ended('dropped', event, code, message)
+  }
+
+  #ended(outcome: 'rejected' | 'dropped', { id, number }: Named, code: string, message: string): void {
+    if (number > 0) this.#counts[outcome][code] = (this.#counts[outcome][code] ?? 0) + 1
+    else this.#counts.recovered++
+    this.warn(`${outcome} ${code}`, `event ${id} was ${outcome} (${code}): ${message}`)
     // Never within the application's call.
-    if (this.#onDelivery) queueMicrotask(() => this.#tell({ eventId, outcome: 'dropped', code, message }))
+    if (this.#onDelivery) queueMicrotask(() => this.#tell({ eventId: id, outcome, code, message }))
   }
 
   #tell(delivery: Delivery): void {
@@ -394,15 +401,15 @@ export class Engine {
     this.#counts.spoolErrors++
     this.#spoolRetryAt = Date.now() + SPOOL_RETRY_MS
     this.warn('spool', `the spool cannot be written, events are sent from memory: ${said(failure)}`)
-    const [first] = writing
-    const isThrownAway = first !== undefined && first.number <= this.#thrownAway
-    if (this.#isOver || isThrownAway) {
-      const [code, message] = isThrownAway ? OPTED_OUT : CLOSED
-      for (const event of writing) this.#drop(event.id, code, message)
-      return
+    for (const event of writing.reverse()) {
+      // What was thrown away meanwhile must not be sent.
+      if (event.number <= this.#thrownAway) this.#drop(event, ...OPTED_OUT)
+      else if (this.#isOver) this.#drop(event, ...CLOSED)
+      else {
+        this.#queue.unshift(event)
+        this.#queuedBytes += event.bytes
+      }
     }
-    this.#queue.unshift(...writing)
-    this.#queuedBytes += writing.reduce((sum, event) => sum + event.bytes, 0)
   }
 
   async #deliver(batch: Batch): Promise<void> {
@@ -451,7 +458,7 @@ export class Engine {
         if (event.number > 0) this.#counts.delivered++
         else this.#counts.recovered++
         if (this.#onDelivery) this.#tell({ eventId: event.id, outcome: 'delivered' })
-      } else if (typeof fate === 'object') this.#refused(event, told.split ? 'dropped' : 'rejected', fate)
+      } else if (typeof fate === 'object') this.#ended(told.split ? 'dropped' : 'rejected', event, fate.code, fate.message)
       else left.push(event)
     })
     if (left.length > 0) this.warn('again', `${this.#settings.url} answers ${answer.status}, events wait`)
@@ -459,13 +466,6 @@ export class Engine {
     if (left.length === 0 && batch.file) void this.#spool?.remove(batch.file)
     this.#settled()
     return told.split ? undefined : told.retryAfter
-  }
-
-  #refused(event: Event, outcome: 'rejected' | 'dropped', { code, message }: Rejected): void {
-    if (event.number > 0) this.#counts[outcome][code] = (this.#counts[outcome][code] ?? 0) + 1
-    else this.#counts.recovered++
-    this.warn(`${outcome} ${code}`, `event ${event.id} was ${outcome} (${code}): ${message}`)
-    this.#tell({ eventId: event.id, outcome, code, message })
   }
 
   #untilSettled(through: number, timeoutMs: number): Promise<boolean> {

@@ -105,15 +105,21 @@ export function withSentAt(text: string, sentAt: string): string {
   return `${text},"sent_at":"${sentAt}"}`
 }
 
+/** @throws {Unsendable} where it is none. */
+export function objectOf(name: string, value: unknown): JsonObject {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Unsendable('invalid', `${name} must be an object`)
+  }
+  return value as JsonObject
+}
+
 /**
  * The JSON of properties or a context.
  *
  * @throws {Unsendable} where they are none.
  */
 export function objectText(name: string, value: JsonObject): string {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Unsendable('invalid', `${name} must be an object`)
-  }
+  objectOf(name, value)
   let text: string
   try {
     if (!isFinite(value, 0)) throw new Unsendable('invalid', `${name} has a number that is not finite`)

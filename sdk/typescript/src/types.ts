@@ -45,6 +45,8 @@ export interface Settings {
   enabled?: boolean
   /** Those that `variation` knows. */
   experiments?: readonly Experiment[]
+  /** Checks events before they are sent, with the gate's verdicts: `new Plan(PLAN)` of 'tidegate/plan'. */
+  plan?: Judge
   /** Called for each event when it is known what became of it, never within a call. */
   onDelivery?: (delivery: Delivery) => void
   /** Where warnings go; the console if it is not said. */
@@ -59,6 +61,19 @@ export interface Settings {
   timeoutMs?: number
   /** For how long events are gathered to be written to the spool together. */
   spoolMs?: number
+}
+
+/** What a tracking plan says of an event that breaks it. */
+export interface Verdict {
+  code: string
+  message: string
+  /** Whether the gate would not take it. */
+  isRejected: boolean
+}
+
+/** Judges the JSON of an event; nothing where nothing is wrong with it. */
+export interface Judge {
+  judge(text: string): Verdict | undefined
 }
 
 /** A request to the gate, and what it answered. Rejects where there was no answer. */

@@ -162,6 +162,22 @@ test('a page that is closed while the gate is away leaves its events to the next
   assert.equal(await next.evaluate(() => client.stats().recovered), 26)
 })
 
+test('a client that is closed leaves its events to another one, though its page lives on', async (t) => {
+  const { open } = await visitor(t)
+  isGateDown = true
+  const page = await open('/')
+  await track(page, 0, 5)
+  await sleep(300)
+  assert.equal(await page.evaluate(() => client.close(200)), false)
+  // As long as a tab that lives needs to say so, and as a page that comes back does.
+  await sleep(5_500)
+  await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })))
+  isGateDown = false
+  await open('/next')
+  await micro.waitFor(5 + 2)
+  assert.deepEqual(numbers(await micro.good('click')), upTo(5))
+})
+
 test('two tabs are one visitor, and share one queue without sending anything twice', async (t) => {
   const { open } = await visitor(t)
   const [one, two] = [await open('/one'), await open('/two')]

@@ -10,6 +10,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 
 import { Tidegate } from '../dist/node.js'
+import { Plan } from '../dist/plan.js'
 import { Micro } from '../dist/testing.js'
 
 const PLAN = new URL('../../vectors/plan.yaml', import.meta.url).pathname
@@ -41,8 +42,9 @@ test('what compiles is taken', async (t) => {
   assert.equal(await compile(program), '')
   const micro = await Micro.start({ plan: PLAN })
   t.after(() => micro.stop())
-  const client = new Tidegate({ writeKey: 'k', url: micro.url })
   const { run } = await import(pathToFileURL(join(folder, 'out/program.js')))
+  const { PLAN: rules } = await import(pathToFileURL(join(folder, 'out/events.js')))
+  const client = new Tidegate({ writeKey: 'k', url: micro.url, plan: new Plan(rules) })
   run(client)
   assert.ok(await client.close())
   assert.deepEqual(await micro.bad(), [])

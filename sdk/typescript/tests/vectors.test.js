@@ -6,6 +6,7 @@ import { test } from 'node:test'
 
 import { meaning, pause } from '../dist/answers.js'
 import { eventIdOf, eventText, objectText, timeText, Unsendable, withSentAt } from '../dist/event.js'
+import { Plan } from '../dist/plan.js'
 
 const folder = process.env.TIDEGATE_SDK_VECTORS ?? new URL('../../vectors', import.meta.url).pathname
 const LIBRARY = { name: 'tidegate-test', version: '1.2.3' }
@@ -49,6 +50,17 @@ for (const { what, call, repeat, event, dropped } of cases('events.json')) {
     assert.deepEqual(made, event)
     assert.deepEqual(Object.keys(made), Object.keys(event), 'the order of the fields')
   })
+}
+
+for (const { plan, cases: all } of cases('verdicts.json')) {
+  for (const { what, event, violations } of all) {
+    test(`verdict: ${what}`, () => {
+      const found = new Plan(plan).check(event.event_type, Boolean(event.user_id || event.anonymous_id), event.properties ?? {})
+      const sorted = (pairs) => [...new Set(pairs.map(([code, field]) => `${code} ${field}`))].sort()
+      assert.deepEqual(sorted(found.map(({ code, field }) => [code, field])), sorted(violations))
+      assert.ok(found.every(({ message }) => message))
+    })
+  }
 }
 
 for (const { what, sent, status, body, fate } of cases('answers.json')) {

@@ -3,46 +3,48 @@
 use std::collections::BTreeMap;
 
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
-use serde_json::{Map, Value, json};
+use jsonschema::{ValidationError, Validator};
+use rules::{Rules, TypeRules};
+use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
-use super::file::{PlanFile, TypeRules, place};
+use super::file::{PlanFile, TypeFile, place};
 use super::{Column, Error, PiiMark, Plan, pii};
 use crate::violation::pointer_token;
 
-/// One event type, ready to check. Each property has its own validator, so that the properties of an event can be checked where they are.
+/// What is known of one event type besides its rules.
 #[derive(Debug)]
 pub(super) struct EventType {
     pub(super) description: Option<String>,
-    pub(super) require_subject: Option<bool>,
-    pub(super) properties: BTreeMap<String, Validator>,
-    pub(super) required: Vec<String>,
-    pub(super) additional_properties: bool,
-    /// For the properties as a whole.
-    pub(super) whole: Option<Validator>,
     pub(super) pii: Vec<PiiMark>,
     pub(super) columns: Vec<(String, Column)>,
     /// The schema of each property, as it is written.
     pub(super) schemas: BTreeMap<String, Value>,
+    /// That of the properties as a whole.
+    pub(super) whole: Option<Value>,
 }
 
 /// The plan, or all that is wrong with it.
 pub(super) fn plan(file: PlanFile, filename: &str) -> Result<Plan, Vec<Error>> {
-    let mut types = BTreeMap::new();
+    let (mut types, mut checks) = (BTreeMap::new(), BTreeMap::new());
     let mut problems = Vec::new();
     for (name, rules) in file.types {
         let scope = Scope { filename, path: format!("types.{name}"), definitions: &file.definitions };
-        types.insert(name, scope.event_type(rules, &mut problems));
+        let (event_type, rules) = scope.event_type(rules, &mut problems);
+        types.insert(name.clone(), event_type);
+        checks.insert(name, rules);
     }
     if !problems.is_empty() {
         return Err(problems);
     }
     Ok(Plan {
         version: file.version,
-        default_policy: file.default_policy,
-        unknown_types: file.unknown_types,
-        require_subject: file.require_subject,
+        rules: Rules {
+            policy: file.default_policy,
+            unknown_types: file.unknown_types,
+            require_subject: file.require_subject,
+            types: checks,
+        },
         sources: file.sources.into_iter().map(|(name, rules)| (name, rules.policy)).collect(),
         definitions: file.definitions,
         types,
@@ -57,7 +59,7 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    fn event_type(&self, rules: Spanned<TypeRules>, problems: &mut Vec<Error>) -> EventType {
+    fn event_type(&self, rules: Spanned<TypeFile>, problems: &mut Vec<Error>) -> (EventType, TypeRules) {
         let rules = rules.value;
         let mut properties = BTreeMap::new();
         let mut marks = Vec::new();
@@ -78,9 +80,8 @@ impl Scope<'_> {
         }
         let columns = rules.properties.iter().map(|(name, schema)| (name.clone(), Column::of(&schema.value))).collect();
         let whole_path = format!("{}.schema", self.path);
-        let whole = rules.schema.map(|schema| self.validator(&whole_path, &schema)).transpose();
-        EventType {
-            description: rules.description,
+        let whole = rules.schema.as_ref().map(|schema| self.validator(&whole_path, schema)).transpose();
+        let checks = TypeRules {
             require_subject: rules.require_subject,
             properties,
             required: rules.required.into_iter().map(|name| name.value).collect(),
@@ -89,32 +90,23 @@ impl Scope<'_> {
                 problems.push(problem);
                 None
             }),
+        };
+        let event_type = EventType {
+            description: rules.description,
             pii: marks,
             columns,
             schemas: rules.properties.into_iter().map(|(name, schema)| (name, schema.value)).collect(),
-        }
+            whole: rules.schema.map(|schema| schema.value),
+        };
+        (event_type, checks)
     }
 
     fn validator(&self, path: &str, schema: &Spanned<Value>) -> Result<Validator, Error> {
-        let whole = match &schema.value {
-            Value::Object(own) => {
-                let mut own = own.clone();
-                if !self.definitions.is_empty() {
-                    own.entry("$defs").or_insert_with(|| json!(self.definitions));
-                }
-                Value::Object(own)
-            }
-            Value::Bool(_) => schema.value.clone(),
-            _ => {
-                let message = "is no JSON Schema; write an object such as {type: string}";
-                return Err(Error::new(self.filename, place(schema), path, message));
-            }
-        };
-        // Formats are checked because who writes one means it; a misspelt one is an error rather than no check. Patterns run in linear time, and nothing is fetched.
-        let options = jsonschema::options().with_draft(Draft::Draft202012).offline();
-        let options = options.should_validate_formats(true).should_ignore_unknown_formats(false);
-        let built = options.with_pattern_options(PatternOptions::regex()).build(&whole);
-        built.map_err(|error| {
+        if !matches!(schema.value, Value::Object(_) | Value::Bool(_)) {
+            let message = "is no JSON Schema; write an object such as {type: string}";
+            return Err(Error::new(self.filename, place(schema), path, message));
+        }
+        rules::validator(&schema.value, self.definitions).map_err(|error| {
             let path = format!("{path}{}", error.instance_path().as_str().replace('/', "."));
             Error::new(self.filename, place(schema), path, problem(&error))
         })

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
-use super::file::{self, PlanFile, TypeRules, place};
+use super::file::{self, PlanFile, TypeFile, place};
 use super::{Column, Error, Policy, UnknownTypes};
 
 /// Keywords that say nothing about which values are valid.
@@ -116,7 +116,7 @@ impl Changes {
     fn event_type(&mut self, name: &str, old: &PlanFile, new: &PlanFile) {
         use Effect::{Breaking, Compatible, None as Nothing};
         let path = format!("types.{name}");
-        let demands = |rules: &TypeRules, plan: &PlanFile| rules.require_subject.unwrap_or(plan.require_subject);
+        let demands = |rules: &TypeFile, plan: &PlanFile| rules.require_subject.unwrap_or(plan.require_subject);
         let (was, is) = match (old.types.get(name), new.types.get(name)) {
             (Some(was), Some(is)) => (was, is),
             (Some(was), None) => {
@@ -171,10 +171,9 @@ impl Changes {
         self.whole(&format!("{path}.schema"), (was, old), (is, new));
     }
 
-    fn required(&mut self, path: &str, was: &TypeRules, is: &TypeRules) {
-        let names = |rules: &TypeRules| -> BTreeMap<String, Place> {
-            rules.required.iter().map(|name| (name.value.clone(), place(name))).collect()
-        };
+    fn required(&mut self, path: &str, was: &TypeFile, is: &TypeFile) {
+        let names =
+            |rules: &TypeFile| -> BTreeMap<String, Place> { rules.required.iter().map(|name| (name.value.clone(), place(name))).collect() };
         let (was, is) = (names(was), names(is));
         let path = format!("{path}.required");
         for (name, at) in is.iter().filter(|(name, _)| !was.contains_key(*name)) {
@@ -185,7 +184,7 @@ impl Changes {
         }
     }
 
-    fn property(&mut self, path: &str, (was, old): (&TypeRules, &PlanFile), (is, new): (&TypeRules, &PlanFile), name: &str) {
+    fn property(&mut self, path: &str, (was, old): (&TypeFile, &PlanFile), (is, new): (&TypeFile, &PlanFile), name: &str) {
         use Effect::{Breaking, Compatible};
         match (was.properties.get(name), is.properties.get(name)) {
             (Some(was), Some(is)) => self.schema(path, was, old, is, new),
@@ -221,7 +220,7 @@ impl Changes {
         self.note(path, at, format!("{what}{type_changed}"), producers, queries);
     }
 
-    fn whole(&mut self, path: &str, (was, old): (&TypeRules, &PlanFile), (is, new): (&TypeRules, &PlanFile)) {
+    fn whole(&mut self, path: &str, (was, old): (&TypeFile, &PlanFile), (is, new): (&TypeFile, &PlanFile)) {
         match (&was.schema, &is.schema) {
             (Some(was), Some(is)) => self.schema(path, was, old, is, new),
             (Some(was), None) => self.note(path, place(was), "the schema of the whole is gone", Effect::Compatible, Effect::Compatible),

@@ -27,7 +27,7 @@ pub(super) struct PlanFile {
     #[serde(default)]
     pub(super) definitions: Map<String, Value>,
     #[serde(default)]
-    pub(super) types: BTreeMap<String, Spanned<TypeRules>>,
+    pub(super) types: BTreeMap<String, Spanned<TypeFile>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,7 +38,7 @@ pub(super) struct SourceRules {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TypeRules {
+pub(super) struct TypeFile {
     #[serde(default)]
     pub(super) description: Option<String>,
     #[serde(default)]

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -227,4 +229,50 @@ fn all_problems_are_told_at_once() {
         ("types.b.schema", Some(11)),
     ];
     assert_eq!(told, expected, "{problems:?}");
+}
+
+/// What every SDK comes to, the gate comes to; also with what is made of the plan for SDKs.
+#[test]
+fn the_verdicts_of_all_sdks() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../sdk/vectors/verdicts.json")).unwrap();
+    let plans: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let pairs =
+        |violations: &[Violation]| violations.iter().map(|found| (found.code.clone(), found.field.clone())).collect::<BTreeSet<_>>();
+    for vector in &plans {
+        let plan = Plan::parse(&vector["plan"].to_string(), "plan.json").unwrap();
+        let made = plan.for_producers(plan.policy_of_all());
+        let of_producers = rules::Rules::parse(&made.to_string()).unwrap();
+        assert_eq!(
+            (of_producers.policy, Plan::parse(&made.to_string(), "made.json").unwrap().version()),
+            (plan.policy_of_all(), plan.version())
+        );
+        for case in vector["cases"].as_array().unwrap() {
+            let id = |name: &str| case["event"][name].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+            let properties = case["event"].get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+            let event_type = case["event"]["event_type"].as_str().unwrap().to_owned();
+            let event = Event { event_type, user_id: id("user_id"), anonymous_id: id("anonymous_id"), properties, ..Event::default() };
+            let found = plan.validate(&event);
+            let expected = case["violations"].as_array().unwrap().iter().map(|pair| {
+                let part = |place: usize| pair[place].as_str().unwrap().to_owned();
+                (part(0), part(1))
+            });
+            assert_eq!(pairs(&found), expected.collect(), "{}", case["what"]);
+            let has_subject = event.user_id.is_some() || event.anonymous_id.is_some();
+            assert_eq!(of_producers.check(&event.event_type, has_subject, &event.properties), found, "{}", case["what"]);
+        }
+    }
+    assert!(!plans.is_empty());
+}
+
+#[test]
+fn what_surely_happens_to_an_event_of_any_source() {
+    let check = |default: &str, sources: &str, expect: Policy| {
+        let plan = Plan::parse(&format!("version: '1'\ndefault_policy: {default}\nsources: {sources}\n"), "plan.yaml").unwrap();
+        assert_eq!(plan.policy_of_all(), expect, "{default} {sources}");
+    };
+    check("reject", "{}", Policy::Reject);
+    check("reject", "{web: {policy: reject}}", Policy::Reject);
+    check("reject", "{app: {policy: reject}, web: {policy: flag}}", Policy::Flag);
+    check("flag", "{web: {policy: reject}}", Policy::Flag);
+    check("quarantine", "{}", Policy::Quarantine);
 }

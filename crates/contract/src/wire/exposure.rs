@@ -5,8 +5,7 @@ use serde_json::{Map, Value};
 use super::fields::scalar_text;
 use crate::Event;
 
-/// The type of an event that says which variation a subject saw.
-pub const FEATURE_EXPOSURE: &str = "feature_exposure";
+pub use rules::FEATURE_EXPOSURE;
 
 /// Under which names clients send the experiment, the best first. Segment's "Experiment Viewed" has ids and names, some clients only names.
 const EXPERIMENT: [&str; 4] = ["experiment_id", "experimentId", "experiment_name", "experimentName"];

@@ -1,10 +1,10 @@
 //! Python: a class with a method for each event type, and a `TypedDict` for the properties of each, which any name of a property can be in.
 
 use contract::Plan;
-use contract::plan::{Field, Shape};
+use contract::plan::{Field, Policy, Shape};
 use serde_json::Value;
 
-use super::Event;
+use super::{Event, Names};
 
 /// What no method can be called.
 const KEYWORDS: [&str; 35] = [
@@ -13,11 +13,16 @@ const KEYWORDS: [&str; 35] = [
     "while", "with", "yield",
 ];
 
-pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>]) -> String {
-    let mut types = Types::default();
+/// What the code itself speaks of.
+const RESERVED: [&str; 10] = ["Any", "Events", "False", "Literal", "None", "NotRequired", "True", "TypedDict", "Unpack", "Who"];
+
+pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>], policy: Policy) -> String {
+    // The event types have the first choice of names.
+    let mut types = Types { text: String::new(), names: Names::without(&RESERVED) };
+    let names: Vec<String> = events.iter().map(|event| types.names.take(event.pascal())).collect();
     let mut methods = String::new();
-    for event in events {
-        let name = types.object(&event.pascal(), &event.fields);
+    for (event, name) in events.iter().zip(names) {
+        types.object(&name, &event.fields);
         let mut method = event.snake();
         if KEYWORDS.contains(&method.as_str()) {
             method.push('_');
@@ -30,20 +35,25 @@ pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>]) -> String {
     let title = format!("The events of the tracking plan {file}, version {}.", plan.version());
     format!(
         "{}\n\nfrom __future__ import annotations\n\nfrom typing import TYPE_CHECKING\n\nimport tidegate\n\nif TYPE_CHECKING:\n    from typing import Any, Literal, TypedDict\n\n    \
-         from typing_extensions import NotRequired, Unpack\n\n    from tidegate.who import Who\n{}\n\nclass Events:\n    \"\"\"One method for each event type. What breaks the plan fails \
+         from typing_extensions import NotRequired, Unpack\n\n    from tidegate.who import Who\n{}\n\nPLAN = r\"\"\"{}\"\"\"\n\"\"\"The rules of the plan, for `tidegate.Client(plan=PLAN)`: events are checked before they are sent.\"\"\"\n\n\nclass Events:\n    \"\"\"One method for each event type. What breaks the plan fails \
          type checking.\"\"\"\n\n    def __init__(self, client: tidegate.Client) -> None:\n        self._client = client\n{methods}",
         docstring(&format!("{title}\n\nMade by `tidegate plan codegen --lang python`; make it anew when the plan changes.\n")),
-        types.0,
+        types.text,
+        // In JSON no three quotes follow one another, and it does not end in a backslash.
+        super::rules(plan, policy),
     )
 }
 
 /// The types that have been written, each before those that need it.
-#[derive(Debug, Default)]
-struct Types(String);
+#[derive(Debug)]
+struct Types {
+    text: String,
+    names: Names,
+}
 
 impl Types {
-    /// Writes the type of an object; its name.
-    fn object(&mut self, name: &str, fields: &[Field]) -> String {
+    /// Writes the type of an object.
+    fn object(&mut self, name: &str, fields: &[Field]) {
         let mut inner = String::new();
         for field in fields {
             let shape = self.of(&format!("{name}{}", super::pascal(&super::words(&field.name))), &field.shape);
@@ -54,8 +64,7 @@ impl Types {
             inner.push_str(&format!("            {}: {shape},\n", literal(&field.name.as_str().into())));
         }
         let body = if inner.is_empty() { "{}".to_owned() } else { format!("{{\n{inner}        }}") };
-        self.0.push_str(&format!("\n    {name} = TypedDict(\n        \"{name}\",\n        {body},\n    )\n"));
-        name.to_owned()
+        self.text.push_str(&format!("\n    {name} = TypedDict(\n        \"{name}\",\n        {body},\n    )\n"));
     }
 
     fn of(&mut self, name: &str, shape: &Shape) -> String {
@@ -70,7 +79,11 @@ impl Types {
             Shape::Literal(values) => format!("Literal[{}]", values.iter().map(literal).collect::<Vec<_>>().join(", ")),
             Shape::List(inner) => format!("list[{}]", self.of(name, inner)),
             Shape::Object => "dict[str, Any]".to_owned(),
-            Shape::Fields(fields) => self.object(name, fields),
+            Shape::Fields(fields) => {
+                let name = self.names.take(name.to_owned());
+                self.object(&name, fields);
+                name
+            }
             Shape::Either(shapes) => {
                 let parts = shapes.iter().enumerate().map(|(number, shape)| self.of(&format!("{name}{}", number + 1), shape));
                 parts.collect::<Vec<_>>().join(" | ")

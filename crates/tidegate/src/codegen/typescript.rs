@@ -1,22 +1,25 @@
 //! TypeScript: a class with a method for each event type, and a type for the properties of each.
 
 use contract::Plan;
-use contract::plan::{Field, Shape};
+use contract::plan::{Field, Policy, Shape};
 use serde_json::Value;
 
-use super::Event;
+use super::{Event, Names};
 
-pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>]) -> String {
+pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>], policy: Policy) -> String {
     let mut types = String::new();
     let mut methods = String::new();
+    // What the code itself speaks of.
+    let mut names = Names::without(&["CallOptions", "Events", "JsonObject", "Tracks"]);
+    let mut calls = Names::without(&["constructor"]);
     for event in events {
-        let (name, method) = (event.pascal(), event.camel());
+        let (name, method) = (names.take(event.pascal()), calls.take(event.camel()));
         if let Some(description) = event.description {
             types.push_str(&format!("{}\n", comment("", description)));
         }
         types.push_str(&format!("export type {name} = {}\n\n", object(&event.fields, "")));
         let optional = if event.has_required() { "" } else { "?" };
-        methods.push_str(&format!("\n{}\n  {method}(properties{optional}: {name}, options?: CallOptions): string | undefined {{\n    return this.client.track({}, {{ ...properties }}, options)\n  }}\n",
+        methods.push_str(&format!("\n{}\n  {method}(properties{optional}: {name}, options?: CallOptions): string | undefined {{\n    return this.#client.track({}, {{ ...properties }}, options)\n  }}\n",
             comment("  ", event.description.unwrap_or("An event of the tracking plan.")),
             literal(&event.event_type.into())));
     }
@@ -26,9 +29,10 @@ pub(super) fn module(plan: &Plan, file: &str, events: &[Event<'_>]) -> String {
     );
     format!(
         "{}\n\nimport type {{ CallOptions, JsonObject }} from 'tidegate'\n\n/** A client of Tidegate's SDK, for Node or for browsers. */\nexport interface Tracks {{\n  track(eventType: string, properties?: JsonObject, \
-         options?: CallOptions): string | undefined\n}}\n\n{types}/** One method for each event type. What breaks the plan does not compile. */\nexport class Events {{\n  private readonly client: Tracks\n\n  constructor(client: \
-         Tracks) {{\n    this.client = client\n  }}\n{methods}}}\n",
+         options?: CallOptions): string | undefined\n}}\n\n/** The rules of the plan, for `new Plan(PLAN)` of 'tidegate/plan': events are checked before they are sent. */\nexport const PLAN: JsonObject = {}\n\n{types}/** One method for each event type. What breaks the plan does not compile. */\nexport class Events {{\n  readonly #client: Tracks\n\n  constructor(client: \
+         Tracks) {{\n    this.#client = client\n  }}\n{methods}}}\n",
         comment("", &title),
+        super::rules(plan, policy),
     )
 }
 

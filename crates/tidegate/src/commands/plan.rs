@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use contract::Plan;
 use contract::plan::diff::{Change, Effect, diff};
+use contract::{Plan, SourceName};
 use serde_json::json;
 
 use super::say;
@@ -54,11 +54,13 @@ Example, for a pipeline that looks at each change of the plan:
     },
     /// Write source code in which a call that breaks the plan does not compile
     ///
-    /// One method for each event type, with types for its properties, on top of the SDK. It is printed, or written to a file with --out.
+    /// One method or struct for each event type, with types for its properties, on top of the SDK; and the rules of the plan, by which the SDK checks events before it sends them. It is
+    /// printed, or written to a file with --out.
     #[command(after_help = "\
 Examples:
   tidegate plan codegen plan.yaml --lang python --out events.py
-  tidegate plan codegen plan.yaml --lang typescript --out src/events.ts")]
+  tidegate plan codegen plan.yaml --lang typescript --source web --out src/events.ts
+  tidegate plan codegen plan.yaml --lang rust --out src/events.rs")]
     Codegen {
         /// The plan, YAML or JSON [default: the built-in one]
         #[arg(value_name = "FILE")]
@@ -66,6 +68,9 @@ Examples:
         /// The language
         #[arg(long, value_enum)]
         lang: Language,
+        /// The source that the code will send as: what the plan does with its events that break it, the SDK does too [default: what the plan does with those of every source]
+        #[arg(long, value_name = "NAME")]
+        source: Option<SourceName>,
         /// Where it is written to
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -76,7 +81,7 @@ pub(crate) fn run(args: PlanArgs) -> anyhow::Result<bool> {
     match args.action {
         Action::Check { files, format } => check(&files, format),
         Action::Diff { old, new, allow_breaking, format } => compare(&old, &new, allow_breaking, format),
-        Action::Codegen { file, lang, out } => write(file.as_deref(), lang, out.as_deref()),
+        Action::Codegen { file, lang, source, out } => write(file.as_deref(), lang, source.as_ref(), out.as_deref()),
     }
 }
 
@@ -86,11 +91,11 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
     Ok((text, name))
 }
 
-fn write(file: Option<&Path>, language: Language, out: Option<&Path>) -> anyhow::Result<bool> {
+fn write(file: Option<&Path>, language: Language, source: Option<&SourceName>, out: Option<&Path>) -> anyhow::Result<bool> {
     let plan = platform::plan(file)?;
     // Not the whole path: the same plan gives the same code on every machine.
     let name = file.and_then(Path::file_name).map_or_else(|| "built_in.yaml".into(), |name| name.to_string_lossy());
-    let code = generate(language, &plan, &name)?;
+    let code = generate(language, &plan, &name, source)?;
     match out {
         Some(path) => std::fs::write(path, code).with_context(|| format!("cannot write {}", path.display()))?,
         None => output::text(&code)?,

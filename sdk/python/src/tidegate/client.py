@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import datetime
+import json
 import logging
 import os
 import time
@@ -18,6 +19,7 @@ from tidegate.engine import Engine
 from tidegate.event import Unsendable, event_bytes, object_text, random_bits
 from tidegate.experiments import Experiment
 from tidegate.exposures import Exposures
+from tidegate.plan import Plan
 from tidegate.scope import NO_SCOPE, current
 from tidegate.stats import Delivery, Stats
 from tidegate.transport import Transport
@@ -58,12 +60,14 @@ class Client:
         spool_bytes_max: int = 256 * 1024 * 1024,
         spool_seconds: float = 0.05,
         experiments: Iterable[Experiment | Mapping[str, Any]] = (),
+        plan: str | Mapping[str, Any] | None = None,
     ) -> None:
         """Raises `ValueError` where it is set up wrongly.
 
         `url` is where the gate is, or a path of one's own that a proxy passes on to it. `spool` is a folder; several processes may have the same. `on_delivery` is called for
         each event when it is known what became of it, on a thread of the client's. `context` goes into every event. `enabled=False` makes a client that is switched off until
-        `opt_in()`. `experiments` are those that `variation` knows. Times are seconds.
+        `opt_in()`. `experiments` are those that `variation` knows. `plan` is `PLAN` of the code that `tidegate plan codegen` makes: events are checked
+        before they are sent, with the gate's verdicts. Times are seconds.
         """
         self._config = Config(
             write_key=write_key,
@@ -91,6 +95,7 @@ class Client:
         found = [experiment if isinstance(experiment, Experiment) else Experiment.of(experiment) for experiment in experiments]
         self.experiments: Mapping[str, Experiment] = {experiment.id: experiment for experiment in found}
         """Those that `variation` knows, by id."""
+        self._plan = None if plan is None else Plan(plan)
         self._exposures = Exposures()
         self._is_enabled = enabled
         self._engine = Engine(self._config, on_delivery)
@@ -139,7 +144,23 @@ class Client:
             # As where a text of the caller's own type fails when it is read.
             self._engine.refuse("", "invalid", f"the event cannot be read: {error!r}")
             return None
+        if self._plan is not None and self._is_rejected(self._plan, own_id, payload):
+            return None
         return own_id if self._engine.put(own_id, payload) else None
+
+    def _is_rejected(self, plan: Plan, event_id: str, payload: bytes) -> bool:
+        """Whether the gate would not take the event. Of one that it takes and keeps apart or marks, the log tells."""
+        event = json.loads(payload + b"}")
+        has_subject = "user_id" in event or "anonymous_id" in event
+        violations = plan.check(event["event_type"], has_subject, event.get("properties", {}))
+        if not violations:
+            return False
+        code, told = violations[0].code, "; ".join(f"{found.field} {found.message}".strip() for found in violations)
+        if plan.policy == "reject":
+            self._engine.reject(event_id, code, told)
+            return True
+        self._engine.warn(f"plan {code}", f"an event breaks the tracking plan ({code}): {told}")
+        return False
 
     def page_view(self, url: str, *, title: str | None = None, referrer: str | None = None, properties: Mapping[str, Any] | None = None, **who: Any) -> str | None:
         """A page was shown. `who` is what `track` takes besides."""

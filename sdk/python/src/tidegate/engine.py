@@ -64,6 +64,13 @@ class Engine:
             self._state.counts.tracked += 1
             self._drop(event_id, code, message)
 
+    def reject(self, event_id: str, code: str, message: str) -> None:
+        """Counts an event that the gate would refuse."""
+        with self._lock:
+            self._state.counts.tracked += 1
+            self._state.reject(event_id, code, message)
+            self._tell_soon()
+
     def suppress(self) -> None:
         """Counts a call while the client is switched off."""
         with self._lock:
@@ -140,6 +147,9 @@ class Engine:
 
     def _drop(self, event_id: str, code: str, message: str) -> None:
         self._state.drop(event_id, code, message)
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
         if self._state.untold:
             # Somebody has to tell it.
             self._start()

@@ -81,9 +81,17 @@ class State:
     def drop(self, event_id: str, code: str, message: str) -> None:
         """Counts an event that is given up."""
         self.counts.dropped[code] += 1
-        self.warn(code, f"an event was dropped ({code}): {message}")
+        self._ended(event_id, "dropped", code, message)
+
+    def reject(self, event_id: str, code: str, message: str) -> None:
+        """Counts an event that the gate would refuse."""
+        self.counts.rejected[code] += 1
+        self._ended(event_id, "rejected", code, message)
+
+    def _ended(self, event_id: str, outcome: Literal["rejected", "dropped"], code: str, message: str) -> None:
+        self.warn(f"{outcome} {code}", f"an event was {outcome} ({code}): {message}")
         if self.on_delivery is not None:
-            self.untold.append(Delivery(event_id, "dropped", code, message))
+            self.untold.append(Delivery(event_id, outcome, code, message))
             self.work.notify_all()
 
     def outcome(self, outcomes: list[Delivery], event: Event, outcome: Literal["delivered", "rejected", "dropped"], why: Rejected | None = None) -> None:

@@ -26,6 +26,11 @@ class Writer:
 
     def run(self) -> None:
         """Until the client is closed."""
+        with self._state.lock:
+            # It was being written when this thread failed.
+            writing, self._state.writing = self._state.writing, []
+            self._state.queued_bytes -= sum(len(payload) for _, _, payload in writing)
+            self._put_back(writing)
         if not self._has_adopted:
             self._has_adopted = True
             self._adopt()
@@ -115,5 +120,15 @@ class Writer:
             for _, event_id, _ in writing:
                 state.drop(event_id, *CLOSED)
             return
-        state.queue.extendleft(reversed(writing))
-        state.queued_bytes += sum(len(payload) for _, _, payload in writing)
+        self._put_back(writing)
+
+    def _put_back(self, writing: list[Event]) -> None:
+        """To where they came from; but what was thrown away meanwhile must not be sent. The lock is held."""
+        state = self._state
+        for event in reversed(writing):
+            number, event_id, payload = event
+            if number <= state.thrown_away:
+                state.drop(event_id, *OPTED_OUT)
+            else:
+                state.queued_bytes += len(payload)
+                state.queue.appendleft(event)

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod calls;
+mod codegen;
 mod delivery;
 mod experiments;
 mod gate;
 mod helpers;
+mod plan;
 mod queue;
 mod spool;
 mod testing;

@@ -4,11 +4,8 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
 use serde_json::{Map, Value};
 
-use super::compile::EventType;
-use super::{Plan, UnknownTypes};
 use crate::violation::{json_type, pointer_token};
-use crate::wire::FEATURE_EXPOSURE;
-use crate::{Event, Violation};
+use crate::{FEATURE_EXPOSURE, Rules, TypeRules, UnknownTypes, Violation};
 
 /// How many violations are reported for one event at most. The verdict hangs on there being any, not on their number.
 pub const VIOLATIONS_MAX: usize = 20;
@@ -16,29 +13,32 @@ pub const VIOLATIONS_MAX: usize = 20;
 /// How many of an enum's values a message names.
 const OPTIONS_SHOWN_MAX: usize = 10;
 
-pub(super) fn check(plan: &Plan, event: &Event) -> Vec<Violation> {
-    let known = plan.types.get(&event.event_type);
-    let mut found = Vec::new();
-    if known.is_none() && plan.unknown_types == UnknownTypes::Violation {
-        found.push(Violation::new(
-            "unknown_event_type",
-            "/event_type",
-            "is not in the tracking plan; add the type to the plan, or correct its spelling",
-        ));
+impl Rules {
+    /// What is wrong with an event of this type, at most [`VIOLATIONS_MAX`] things; empty when nothing is. A property that is null counts as absent.
+    pub fn check(&self, event_type: &str, has_subject: bool, properties: &Map<String, Value>) -> Vec<Violation> {
+        let known = self.types.get(event_type);
+        let mut found = Vec::new();
+        if known.is_none() && self.unknown_types == UnknownTypes::Violation {
+            found.push(Violation::new(
+                "unknown_event_type",
+                "/event_type",
+                "is not in the tracking plan; add the type to the plan, or correct its spelling",
+            ));
+        }
+        // Who saw a variation is what an exposure says, so one without a subject says nothing, whatever the plan.
+        let demanded = known.and_then(|rules| rules.require_subject).unwrap_or(self.require_subject) || event_type == FEATURE_EXPOSURE;
+        if demanded && !has_subject {
+            found.push(Violation::new("missing_subject", "", "has neither a user id nor an anonymous id; send at least one"));
+        }
+        if let Some(rules) = known {
+            check_properties(rules, properties, &mut found);
+        }
+        found.truncate(VIOLATIONS_MAX);
+        found
     }
-    // Who saw a variation is what an exposure says, so one without a subject says nothing, whatever the plan.
-    let demanded = known.and_then(|rules| rules.require_subject).unwrap_or(plan.require_subject) || event.event_type == FEATURE_EXPOSURE;
-    if demanded && event.user_id.is_none() && event.anonymous_id.is_none() {
-        found.push(Violation::new("missing_subject", "", "has neither a user id nor an anonymous id; send at least one"));
-    }
-    if let Some(rules) = known {
-        check_properties(rules, &event.properties, &mut found);
-    }
-    found.truncate(VIOLATIONS_MAX);
-    found
 }
 
-fn check_properties(rules: &EventType, properties: &Map<String, Value>, found: &mut Vec<Violation>) {
+fn check_properties(rules: &TypeRules, properties: &Map<String, Value>, found: &mut Vec<Violation>) {
     let present = |name: &str| properties.get(name).is_some_and(|value| !value.is_null());
     for name in rules.required.iter().filter(|name| !present(name)) {
         found.push(Violation::new("missing_property", field_of(name), "is required by the tracking plan"));
