@@ -27,7 +27,7 @@ Commands:
   test           all tests: Rust, then Spark, then the SDK and the real clients of Python, then those of Node
   test rust      the tests of all crates, the Rust SDK's against the product
   test spark     the Spark job, on a cluster of its own, beside the workers
-  test python    the Python SDK, the Python clients and the converters in examples/, against the product
+  test python    the Python SDK, the Python clients and the converters in examples/, against the product; the statistics beside other packages
   test node      the TypeScript SDK and the Node clients, against the product
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
@@ -106,6 +106,7 @@ fn test(place: &Place, suite: Suite) -> Result<()> {
                 spark::test(place, servers, &spark)?;
             }
             if includes(Suite::Python) {
+                clients::python::test_statistics(place, python)?;
                 clients::python::test_sdk(place, python)?;
                 clients::python::test(place, python, servers)?;
             }

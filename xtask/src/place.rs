@@ -33,6 +33,11 @@ impl Place {
         self.release.join(format!("tidegate{}", env::consts::EXE_SUFFIX))
     }
 
+    /// An example of a crate.
+    pub(crate) fn example(&self, name: &str) -> PathBuf {
+        self.release.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX))
+    }
+
     /// What the tests of the clients need, made once and kept from run to run: below the target folder, never in the clone.
     pub(crate) fn clients(&self) -> PathBuf {
         self.kept().join("clients")

@@ -1,5 +1,7 @@
 //! Builds the product and runs the tests of all crates.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::place::{Place, cargo};
@@ -13,6 +15,16 @@ use crate::step::{run, step};
 /// When it does not compile.
 pub(crate) fn build_product(place: &Place) -> Result<()> {
     step("build the product", || run(cargo(place).args(["build", "--release", "--package", "tidegate"])))
+}
+
+/// Builds an example of a crate, with the features that everything of the workspace has; where it is.
+///
+/// # Errors
+///
+/// When it does not compile.
+pub(crate) fn build_example(place: &Place, name: &str) -> Result<PathBuf> {
+    step(&format!("build {name}"), || run(cargo(place).args(["build", "--release", "--workspace", "--example", name])))?;
+    Ok(place.example(name))
 }
 
 /// Runs the tests of the workspace, documentation included.

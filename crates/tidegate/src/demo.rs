@@ -30,7 +30,6 @@ mod random;
 mod report;
 mod rhythm;
 mod session;
-mod statistics;
 mod traffic;
 mod visitor;
 mod wire;

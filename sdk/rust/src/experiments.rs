@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use ::experiments::assignment::{HashVersion, choose, hash, ranges};
 use serde::Deserialize;
 
 use crate::ConfigError;
@@ -126,31 +127,12 @@ impl Experiment {
 
     /// What this subject sees; nothing where it does not take part.
     pub(crate) fn variation(&self, subject: &str) -> Option<&str> {
-        let place = hashed(self.seed.as_deref().filter(|seed| !seed.is_empty()).unwrap_or(&self.id), subject, self.hash_version);
-        let share = 1.0 / self.variations.len() as f64;
-        let mut start = 0.0;
-        for (number, variation) in self.variations.iter().enumerate() {
-            let weight = self.weights.as_ref().map_or(share, |weights| weights.get(number).copied().unwrap_or_default());
-            if start <= place && place < start + self.coverage * weight {
-                return Some(variation);
-            }
-            start += weight;
-        }
-        None
+        let seed = self.seed.as_deref().filter(|seed| !seed.is_empty()).unwrap_or(&self.id);
+        let version = if self.hash_version == 1 { HashVersion::One } else { HashVersion::Two };
+        let ranges = ranges(self.variations.len(), self.weights.as_deref(), self.coverage);
+        let place = choose(hash(seed, subject, version), &ranges)?;
+        self.variations.get(place).map(String::as_str)
     }
-}
-
-/// A number in [0, 1): in thousandths for version 1, in ten thousandths for version 2.
-fn hashed(seed: &str, value: &str, version: u32) -> f64 {
-    if version == 1 {
-        return f64::from(fnv32a(&format!("{value}{seed}")) % 1_000) / 1_000.0;
-    }
-    f64::from(fnv32a(&fnv32a(&format!("{seed}{value}")).to_string()) % 10_000) / 10_000.0
-}
-
-/// FNV-1a of 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>), over UTF-16 code units as JavaScript has them.
-fn fnv32a(text: &str) -> u32 {
-    text.encode_utf16().fold(0x811C_9DC5, |hash, unit| (hash ^ u32::from(unit)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -162,7 +144,8 @@ mod tests {
     fn hashing() {
         for case in cases("hashing.json") {
             let text = |field: &str| case[field].as_str().unwrap().to_owned();
-            let hash = hashed(&text("seed"), &text("value"), case["version"].as_u64().unwrap() as u32);
+            let version = if case["version"] == 1 { HashVersion::One } else { HashVersion::Two };
+            let hash = hash(&text("seed"), &text("value"), version);
             assert!((hash - case["hash"].as_f64().unwrap()).abs() < 1e-12, "{case}: {hash}");
         }
     }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{made_once, version};
 use crate::place::Place;
+use crate::rust;
 use crate::servers::Installed;
 use crate::step::{output, run, step};
 
@@ -83,6 +84,26 @@ pub(crate) fn test_sdk(place: &Place, python: &Python) -> Result<()> {
         pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(sdk.join("pyproject.toml")).arg(sdk.join("tests"));
         pytest.current_dir(place.root()).env("TIDEGATE_BIN", place.product()).env("PYTHONDONTWRITEBYTECODE", "1");
         run(&mut pytest)
+    })
+}
+
+/// Compares statistics and assignment with packages that others wrote.
+///
+/// # Errors
+///
+/// When the packages cannot be had or a test fails.
+pub(crate) fn test_statistics(place: &Place, python: &Python) -> Result<()> {
+    let tests = place.root().join("tests/statistics");
+    let evaluate = rust::build_example(place, "evaluate")?;
+    let mut interpreter = PathBuf::new();
+    step("packages of statistics", || {
+        interpreter = environment(place, python, "statistics", &tests.join("requirements.txt"))?;
+        Ok(())
+    })?;
+    step("statistics beside other packages", || {
+        let mut pytest = Command::new(&interpreter);
+        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(tests.join("pytest.ini")).arg(&tests).current_dir(place.root());
+        run(pytest.env("TIDEGATE_EVALUATE", &evaluate).env("PYTHONDONTWRITEBYTECODE", "1"))
     })
 }
 

@@ -1,14 +1,13 @@
 //! The A/B test in the demo's traffic, and the truth about it that the result is held against.
 
+use experiments::assignment::{HashVersion, hash};
+
 use super::random::Random;
 
 /// The experiment's id.
 pub(crate) const ID: &str = "checkout-button";
 /// How long after the first exposure a purchase counts: a day, in microseconds.
 pub(crate) const WINDOW_MICROS: i64 = 24 * 3_600 * 1_000_000;
-
-/// Into how many parts a hash divides subjects.
-const BUCKETS: u32 = 10_000;
 
 /// What a subject sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,9 +42,9 @@ impl Variation {
         }
     }
 
-    /// The variation of a subject: half and half by hash.
+    /// The variation of a subject: half and half by hash, as every SDK has it.
     pub(crate) fn of(subject: &str) -> Self {
-        if bucket(ID, subject) < BUCKETS / 2 { Self::Control } else { Self::Treatment }
+        if hash(ID, subject, HashVersion::Two) < 0.5 { Self::Control } else { Self::Treatment }
     }
 }
 
@@ -55,35 +54,9 @@ pub(crate) fn is_buyer(seed: u64, visitor: u64, variation: Variation) -> bool {
     Random::stream(seed, &[OUTCOME, visitor]).chance(variation.buyers_per_million())
 }
 
-/// The bucket of a value by GrowthBook's second hashing version (FNV-1a of FNV-1a), so that any client which assigns like that sees the same.
-fn bucket(seed: &str, value: &str) -> u32 {
-    let inner = fnv1a(seed.bytes().chain(value.bytes()));
-    fnv1a(inner.to_string().bytes()) % BUCKETS
-}
-
-/// FNV-1a in 32 bits.
-fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
-    bytes.fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_hash_is_fnv_1a() {
-        for (text, hash) in [("", 0x811C_9DC5), ("a", 0xE40C_292C), ("foobar", 0xBF9C_F968)] {
-            assert_eq!(fnv1a(text.bytes()), hash, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_buckets_are_growthbooks() {
-        // From the cases that GrowthBook's libraries share: seed, value, place between 0 and 1 in ten thousandths.
-        for (seed, value, place) in [("seed", "a", 505), ("seed", "b", 2_696), ("foo", "ab", 2_575), ("foo", "def", 2_019)] {
-            assert_eq!(bucket(seed, value), place, "{seed} {value}");
-        }
-    }
 
     #[test]
     fn halves_are_halves_and_the_truth_is_what_is_stated() {

@@ -2,6 +2,7 @@
 //!
 //! It holds nothing that differs between two runs of one seed: no time, no rate, no address. So two reports can be compared byte by byte.
 
+use experiments::statistics::{self, Effect, Interval, Scale, Undetermined};
 use serde::Serialize;
 
 use super::expected::{Expected, Outcome, Trial};
@@ -9,7 +10,6 @@ use super::experiment::{self, Variation};
 use super::flaws::Found as FoundBy;
 use super::found::Found;
 use super::gate::Answers;
-use super::statistics::{Effect, Interval, Proportion, effect, sample_ratio_p};
 
 mod picture;
 #[cfg(test)]
@@ -18,6 +18,8 @@ mod text;
 
 pub(crate) use text::render;
 
+/// Of all intervals.
+const CONFIDENCE: f64 = 0.95;
 /// Below this p-value of the sample ratio check, the split is no chance.
 const SAMPLE_RATIO_ALARM: f64 = 0.001;
 
@@ -172,36 +174,41 @@ fn window_hours() -> i64 {
 
 impl Experiment {
     fn of(trial: &Trial) -> Self {
-        let proportion = |Outcome { subjects, conversions }| Proportion::new(conversions, subjects);
+        let proportion = |Outcome { subjects, conversions }| statistics::Arm::proportion(subjects, conversions);
         let arm = |variation: Variation| {
             let outcome = trial.of(variation);
-            let rate = proportion(outcome).map(|proportion| Estimate::new(proportion.rate(), proportion.interval()));
+            let rate = proportion(outcome).and_then(|arm| Ok(Estimate::new(arm.mean, arm.share_interval(CONFIDENCE)?)));
             let Outcome { subjects, conversions } = outcome;
-            Arm { id: variation.id(), subjects, conversions, rate, true_rate: true_rate(variation) }
+            Arm { id: variation.id(), subjects, conversions, rate: rate.ok(), true_rate: true_rate(variation) }
         };
-        let both = proportion(trial.control).zip(proportion(trial.treatment));
-        let sample_ratio = sample_ratio_p(trial.control.subjects, trial.treatment.subjects);
+        let effect = || Difference::of(&proportion(trial.control)?, &proportion(trial.treatment)?);
+        // Half and half is what was assigned.
+        let sample_ratio = statistics::SampleRatio::of(&[trial.control.subjects, trial.treatment.subjects], &[0.5, 0.5]);
         Self {
             id: experiment::ID,
             window_hours: window_hours(),
             variations: Variation::ALL.into_iter().map(arm).collect(),
             contaminated: trial.contaminated,
-            effect: both.and_then(|(control, treatment)| effect(control, treatment)).map(Difference::of),
-            sample_ratio: sample_ratio.map(|p_value| SampleRatio { p_value, as_planned: p_value >= SAMPLE_RATIO_ALARM }),
+            effect: effect().ok(),
+            sample_ratio: sample_ratio
+                .ok()
+                .map(|ratio| SampleRatio { p_value: ratio.p_value, as_planned: ratio.p_value >= SAMPLE_RATIO_ALARM }),
         }
     }
 }
 
 impl Difference {
-    fn of(effect: Effect) -> Self {
-        let (control, treatment) = (true_rate(Variation::Control), true_rate(Variation::Treatment));
-        Self {
-            absolute: Estimate::new(effect.absolute, effect.absolute_interval),
-            true_absolute: rounded(treatment - control),
-            relative: Estimate::new(effect.relative, effect.relative_interval),
-            true_relative: rounded(treatment / control - 1.0),
-            p_value: rounded(effect.p_value),
-        }
+    fn of(control: &statistics::Arm, treatment: &statistics::Arm) -> Result<Self, Undetermined> {
+        let absolute = Effect::of(control, treatment, Scale::Difference)?;
+        let relative = Effect::of(control, treatment, Scale::Relative)?;
+        let (true_control, true_treatment) = (true_rate(Variation::Control), true_rate(Variation::Treatment));
+        Ok(Self {
+            absolute: Estimate::new(absolute.estimate, absolute.interval(CONFIDENCE)?),
+            true_absolute: rounded(true_treatment - true_control),
+            relative: Estimate::new(relative.estimate, relative.interval(CONFIDENCE)?),
+            true_relative: rounded(true_treatment / true_control - 1.0),
+            p_value: rounded(absolute.p_value(0.0)),
+        })
     }
 }
 

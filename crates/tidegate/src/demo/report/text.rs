@@ -106,7 +106,7 @@ fn difference(out: &mut String, effect: &Difference) -> Result {
         |Estimate { value, low, high }: &Estimate, unit: &str| format!("{}{unit} ({} to {})", signed(*value), signed(*low), signed(*high));
     writeln!(out, "difference    {}, in truth {}", line(absolute, " points"), signed(*true_absolute))?;
     writeln!(out, "relative      {}, in truth {}", line(relative, " %"), signed(*true_relative))?;
-    writeln!(out, "p-value       {} (two-sided z test of two proportions)", p_value(*p))
+    writeln!(out, "p-value       {} (two-sided z test of two shares)", p_value(*p))
 }
 
 fn activity(out: &mut String, hours: &[u64; 24]) -> Result {
