@@ -11,6 +11,7 @@ use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::diff::DiffArgs;
 use crate::commands::engine::EngineArgs;
 use crate::commands::erase::EraseArgs;
+use crate::commands::experiment::ExperimentArgs;
 use crate::commands::expire::ExpireArgs;
 use crate::commands::gold::GoldArgs;
 use crate::commands::journal::JournalArgs;
@@ -81,6 +82,7 @@ pub(crate) enum Command {
     Expire(ExpireArgs),
     Erase(EraseArgs),
     Plan(PlanArgs),
+    Experiment(ExperimentArgs),
     Config(ConfigArgs),
     Journal(JournalArgs),
     Engine(EngineArgs),
@@ -129,6 +131,10 @@ mod tests {
             true,
         );
         check("tidegate backfill --url http://localhost:1 --key k", false);
+        check("tidegate experiment simulate --experiments 10 --lift -0.1 --seed 1 --format json", true);
+        check("tidegate experiment simulate --days 0", false);
+        check("tidegate experiment size --share 0.1 --lift 0.05 --subjects-by-day 100", true);
+        check("tidegate experiment size --share 0.1", false);
         check("tidegate plan check a.yaml b.yaml --format json", true);
         check("tidegate plan diff a.yaml b.yaml --allow-breaking", true);
         check("tidegate plan diff a.yaml", false);

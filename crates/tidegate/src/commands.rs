@@ -18,6 +18,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod diff;
 pub(crate) mod engine;
 pub(crate) mod erase;
+pub(crate) mod experiment;
 pub(crate) mod expire;
 pub(crate) mod gold;
 pub(crate) mod journal;
