@@ -11,6 +11,7 @@ pub mod distribution;
 mod effect;
 mod many;
 mod power;
+mod quantile;
 mod sample_ratio;
 mod sequential;
 
@@ -19,5 +20,6 @@ pub use bayes::{Posterior, Prior};
 pub use effect::{Effect, Interval, Scale, Undetermined};
 pub use many::{benjamini_hochberg, holm};
 pub use power::Plan;
+pub use quantile::{QuantileEffect, Values, quantile_effect};
 pub use sample_ratio::SampleRatio;
 pub use sequential::AlwaysValid;

@@ -39,6 +39,7 @@ pub enum Undetermined {
 
 /// From where to where.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "definition", derive(serde::Serialize))]
 pub struct Interval {
     /// Its lower end.
     pub low: f64,
