@@ -11,6 +11,7 @@ mod conflict;
 mod environment;
 mod error;
 mod expire;
+pub mod functions;
 mod lake;
 mod local;
 mod log;

@@ -13,6 +13,7 @@ use deltalake::logstore::ObjectStoreRef;
 use url::Url;
 
 use crate::error::Error;
+use crate::functions;
 use crate::options::Options;
 use crate::table::Home;
 
@@ -59,6 +60,7 @@ pub(crate) fn empty(options: &Options, root: &Url, store: ObjectStoreRef) -> Res
         .map_err(failed)?;
     runtime.register_object_store(root, store);
     let session = SessionContext::new_with_config_rt(config, runtime);
+    session.register_udf(functions::unix_micros());
     for schema in SCHEMAS {
         schema_of(&session, schema)?;
     }

@@ -13,14 +13,15 @@
 //!
 //! A model's table is partitioned by one column, its first key unless `partition` names another, and is made anew by whole partitions. What a partition hangs on is said by
 //! `reads`, a line for each table: the same partition of that table, or, where the column is a date, some days `before` and `after` it. The query is asked with no more in view
-//! than the partitions to make need, and only those are taken of its answer; so it must give a partition the same rows whatever else is in view. It is written in what DataFusion
-//! and Spark both run.
+//! than the partitions to make need, and only those are taken of its answer; so it must give a partition the same rows whatever else is in view. The partitions that are being made
+//! are in the table `partitions`, for a query that would else go through all days there are to make one of them. It is written in what DataFusion and Spark both run.
 //!
 //! Funnels and retention are declared and not written: [`Declared`] makes their SQL.
 
 use std::time::Duration;
 
 mod declared;
+pub mod experiment;
 mod header;
 mod models;
 pub mod reach;

@@ -17,6 +17,7 @@ pub mod digest;
 pub mod erasure;
 mod error;
 pub mod frontier;
+pub mod functions;
 pub mod gold;
 pub mod ledger;
 pub mod schema;

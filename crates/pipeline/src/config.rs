@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::json;
+use experiments::definition::Experiment;
 use medallion::silver::Rules;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub gold_interval: Duration,
     /// A folder of models of Gold, beside those that come with Tidegate: `name.sql` and `name.yaml` make the table `gold.name`.
     pub gold_models: Option<PathBuf>,
+    /// A folder of experiments: `metrics.yaml` has the metrics, each other file an experiment.
+    pub experiments: Option<PathBuf>,
     /// How often the counts of new commits are written to the ledger.
     #[serde(with = "humantime_serde")]
     pub ledger_interval: Duration,
@@ -68,6 +71,7 @@ impl Default for Config {
             allowed_lateness: Duration::from_secs(60 * 60),
             gold_interval: Duration::from_secs(10),
             gold_models: None,
+            experiments: None,
             ledger_interval: Duration::from_secs(10),
             compaction_interval: Duration::from_secs(60),
             cleaning_interval: Duration::from_secs(60 * 60),
@@ -111,12 +115,20 @@ impl Config {
         Ok(())
     }
 
+    /// The experiments, read from their files now.
+    ///
+    /// # Errors
+    /// [`crate::Error::Setting`], with the file.
+    pub fn experiments(&self) -> Result<Vec<Experiment>, crate::Error> {
+        self.experiments.as_deref().map_or_else(|| Ok(Vec::new()), crate::gold::experiments::load)
+    }
+
     /// The models of Gold, read from their files now.
     ///
     /// # Errors
     /// [`crate::Error::Setting`], with the file and the line.
     pub fn models(&self) -> Result<Models, crate::Error> {
-        Models::load(self.gold_models.as_deref())
+        Models::load(self.gold_models.as_deref(), &self.experiments()?)
     }
 
     /// What Silver is made by. The bounds on JSON are the widest there are: what the gate took under its own bounds must be readable here.

@@ -18,6 +18,7 @@ use crate::tables::{self, Names};
 use crate::work::Work;
 
 mod columns;
+pub mod experiments;
 mod fed;
 mod models;
 pub mod state;

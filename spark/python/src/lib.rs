@@ -8,15 +8,18 @@ mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{AsArray as _, Int64Array, RecordBatch};
+use arrow::array::{Array as _, ArrayData, ArrayRef, AsArray as _, Int64Array, RecordBatch, make_array};
 use arrow::compute::max;
 use arrow::datatypes::{Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use arrow_pyarrow::PyArrowType;
 use bytes::Bytes;
 use contract::erasure::from_hex;
 use contract::{Erased, Position};
+use experiments::definition::Experiment;
+use experiments::report::{Gold, Report};
 use medallion::bronze::{Arrival, Rows};
 use medallion::frontier::{self, BUCKETS, Reached, in_buckets};
+use medallion::functions::Function;
 use medallion::gold::{Span, reach};
 use medallion::ledger::{self, Committed, Counts};
 use medallion::schema;
@@ -296,6 +299,50 @@ fn one_of(column: &str, partitions: Vec<String>, is_date: bool) -> String {
     reach::one_of(column, &partitions, is_date)
 }
 
+/// A query that gives these partitions, in one column.
+#[pyfunction]
+fn values(column: &str, partitions: Vec<String>, is_date: bool) -> String {
+    reach::values(column, &partitions, is_date)
+}
+
+/// The values of a function that takes a property out of JSON, for objects and names.
+#[pyfunction]
+fn evaluate(
+    py: Python<'_>,
+    function: &str,
+    objects: PyArrowType<ArrayData>,
+    names: PyArrowType<ArrayData>,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let function = Function::ALL
+        .into_iter()
+        .find(|known| known.name() == function)
+        .ok_or_else(|| refused(format!("there is no function {function}")))?;
+    let (objects, names) = (make_array(objects.0), make_array(names.0));
+    let texts = |array: &ArrayRef| array.as_string_opt::<i32>().cloned().ok_or_else(|| refused(format!("{} takes texts", function.name())));
+    let (objects, names) = (texts(&objects)?, texts(&names)?);
+    Ok(PyArrowType(py.detach(|| function.evaluate(&objects, &names)).to_data()))
+}
+
+/// What came of an experiment: it and what Gold has of it come as JSON, and so does the result.
+#[pyfunction]
+fn experiment_report(py: Python<'_>, experiment: &str, gold: &str) -> PyResult<String> {
+    let experiment: Experiment = serde_json::from_str(experiment).map_err(refused)?;
+    let gold: Gold = serde_json::from_str(gold).map_err(refused)?;
+    serde_json::to_string(&py.detach(|| Report::of(&experiment, &gold))).map_err(refused)
+}
+
+/// The type of a function's values, as Spark names it.
+fn spark_type(function: Function) -> &'static str {
+    match function {
+        Function::Text | Function::Json => "string",
+        Function::Integer => "bigint",
+        Function::Number => "double",
+        Function::Decimal => "decimal(16, 6)",
+        Function::Boolean => "boolean",
+        Function::Time => "timestamp",
+    }
+}
+
 fn span(whole: bool, before: Option<u32>, after: Option<u32>) -> Span {
     if whole { Span::Whole } else { Span::Days { before, after } }
 }
@@ -322,5 +369,10 @@ fn _medallion(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(concerned, module)?)?;
     module.add_function(wrap_pyfunction!(view, module)?)?;
     module.add_function(wrap_pyfunction!(one_of, module)?)?;
+    module.add_function(wrap_pyfunction!(values, module)?)?;
+    module.add_function(wrap_pyfunction!(evaluate, module)?)?;
+    module.add_function(wrap_pyfunction!(experiment_report, module)?)?;
+    let functions: BTreeMap<&str, &str> = Function::ALL.into_iter().map(|function| (function.name(), spark_type(function))).collect();
+    module.add("FUNCTIONS", functions)?;
     Ok(())
 }

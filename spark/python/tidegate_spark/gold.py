@@ -13,8 +13,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType
 
-from tidegate_spark._medallion import concerned, one_of, view
-from tidegate_spark import tables
+from tidegate_spark._medallion import concerned, one_of, values, view
+from tidegate_spark import functions, tables
 from tidegate_spark.metrics import Metrics
 from tidegate_spark.settings import Settings
 from tidegate_spark.tables import NEVER, Table
@@ -210,7 +210,8 @@ class Model:
             rows.unpersist()
 
     def _show(self, lot: list[str], versions: list[int]) -> None:
-        """Makes what the query reads known by its name, at these versions, with no more in view than the lot needs."""
+        """Makes what the query reads known by its name, at these versions, with no more in view than the lot needs; and the lot itself, as `partitions`."""
+        self._spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW partitions AS {values(self._column, lot, self._is_by_day)}")
         for table, read, is_day, version in zip(self._inputs, self._reads, self._are_days, versions):
             schema, _, name = table.name.rpartition(".")
             condition = view(read["whole"], read.get("before"), read.get("after"), lot, self._column, is_day)
@@ -224,6 +225,7 @@ class Gold:
 
     def __init__(self, spark: SparkSession, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
+        functions.register(spark)
         for schema in ("silver", "gold"):
             if not spark.catalog.databaseExists(schema):
                 spark.sql(f"CREATE DATABASE {schema}")

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from tidegate_spark.bronze import Bronze
 from tidegate_spark.errors import Refused
+from tidegate_spark.experiments import report
 from tidegate_spark.gold import Gold
 from tidegate_spark.ledger import Ledger
 from tidegate_spark.metrics import Metrics
@@ -80,6 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tidegate-spark", description="Journal to Bronze, Silver, Gold and the ledger, on Spark")
     parser.add_argument("settings", help="the file of settings that `tidegate spark submit` wrote")
     parser.add_argument("--once", action="store_true", help="end when what the journal holds now is in the tables")
+    parser.add_argument("--experiment", metavar="NAME", help="print what came of an experiment, as JSON, and end")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("py4j").setLevel(logging.WARNING)
@@ -87,6 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     spark = SparkSession.builder.appName("tidegate").getOrCreate()
     try:
         check(spark, settings)
+        if options.experiment is not None:
+            print(report(spark, settings, options.experiment), flush=True)
+            return 0
         job = Job(spark, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: job.stop())

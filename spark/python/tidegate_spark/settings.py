@@ -26,6 +26,8 @@ class Settings:
     retry_pause_max: float
     models: list[dict]
     """The models of Gold, each after those it reads."""
+    experiments: list[dict]
+    """The experiments, each as it is defined and with the names of its tables."""
     metrics: str | None
     """Host and port where Prometheus may ask."""
 

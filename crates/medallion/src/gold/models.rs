@@ -4,9 +4,11 @@ use std::sync::LazyLock;
 
 use super::{Model, ModelError};
 
-const TEXTS: [(&str, &str); 8] = [
+const TEXTS: [(&str, &str); 10] = [
     ("activity_by_minute", include_str!("../../gold/activity_by_minute.sql")),
     ("activity_by_day", include_str!("../../gold/activity_by_day.sql")),
+    ("dead_letters_by_day", include_str!("../../gold/dead_letters_by_day.sql")),
+    ("identity_links", include_str!("../../gold/identity_links.sql")),
     ("subjects_by_day", include_str!("../../gold/subjects_by_day.sql")),
     ("active_users", include_str!("../../gold/active_users.sql")),
     ("sessions", include_str!("../../gold/sessions.sql")),

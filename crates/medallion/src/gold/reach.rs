@@ -51,6 +51,19 @@ pub fn one_of(column: &str, values: &[String], is_date: bool) -> String {
     format!("{column} IN ({})", values.iter().map(literal).collect::<Vec<_>>().join(", "))
 }
 
+/// A query that gives these partitions, in one column.
+pub fn values(column: &str, partitions: &[String], is_date: bool) -> String {
+    let quoted = |value: &String| {
+        let quoted = format!("'{}'", value.replace('\'', "''"));
+        if is_date { format!("(DATE {quoted})") } else { format!("({quoted})") }
+    };
+    if partitions.is_empty() {
+        let none = if is_date { "CAST(NULL AS DATE)" } else { "CAST(NULL AS STRING)" };
+        return format!("SELECT {none} AS {column} WHERE FALSE");
+    }
+    format!("SELECT * FROM (VALUES {}) AS made({column})", partitions.iter().map(quoted).collect::<Vec<_>>().join(", "))
+}
+
 /// The days needed, those that meet or overlap joined. `None` is no bound.
 fn ranges(partitions: &[String], before: Option<u32>, after: Option<u32>) -> Vec<(Option<NaiveDate>, Option<NaiveDate>)> {
     let mut dates: Vec<NaiveDate> = partitions.iter().filter_map(|value| day(value)).collect();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use datafusion::prelude::SessionContext;
+use lake::functions::of_two_texts;
 use lake::{Added, Commit, Lake, Table, TableSpec};
+use medallion::functions::Function;
 use medallion::gold::{Input, Model, Span, reach};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -20,8 +22,10 @@ use crate::{metrics, retention};
 const PARTITIONS_MAX: usize = 31;
 /// The same for a model that reads all days there are.
 const PARTITIONS_OF_ALL_DAYS_MAX: usize = 4;
+/// Under which name a query sees the partitions that it is to make.
+const PARTITIONS: &str = "partitions";
 /// The newest time of receipt among the rows that a table of Gold was made of, in microseconds.
-const RECEIVED: &str = "tidegate:received";
+pub(super) const RECEIVED: &str = "tidegate:received";
 /// Which definition made the table: 40 bits of it, below the number of times it was changed.
 const DEFINITION: &str = "tidegate:definition";
 const DEFINITION_BITS: u32 = 40;
@@ -345,6 +349,7 @@ impl Fed {
         let failed = || Error::query(&self.model.name);
         let column = &self.model.partition_by;
         let session = lake.bare_session()?;
+        equip(&session, &self.model, partitions, self.is_by_day).await?;
         for (feed, version) in self.inputs.iter().zip(versions) {
             let rows = session.read_table(feed.table.provider_at(*version).await?).map_err(failed())?;
             let is_day = feed.table.schema().field_with_name(column).is_ok_and(|field| *field.data_type() == DataType::Date32);
@@ -418,9 +423,21 @@ fn check_spans(model: &Model, inputs: &[Feed], is_by_day: bool) -> Result<(), Er
     Ok(())
 }
 
+/// Makes known in a session what a model's query sees beside the tables that it reads: the functions, and the partitions to make.
+pub(super) async fn equip(session: &SessionContext, model: &Model, partitions: &[String], is_by_day: bool) -> Result<(), Error> {
+    for function in Function::ALL {
+        session.register_udf(of_two_texts(function.name(), function.data_type(), move |objects, names| function.evaluate(objects, names)));
+    }
+    let partitions = session.sql(&reach::values(&model.partition_by, partitions, is_by_day)).await;
+    let registered = partitions.and_then(|partitions| session.register_table(PARTITIONS, partitions.into_view()));
+    registered.map_err(Error::query(&model.name))?;
+    Ok(())
+}
+
 /// The columns that the query gives.
 async fn schema_of(lake: &Lake, model: &Model, inputs: &[Feed]) -> Result<SchemaRef, Error> {
-    let session: SessionContext = lake.bare_session()?;
+    let session = lake.bare_session()?;
+    equip(&session, model, &[], true).await?;
     for feed in inputs {
         session.register_table(feed.input.table.as_str(), feed.table.provider().await?).map_err(Error::query(&model.name))?;
     }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use medallion::gold::{Declared, Model, built_in};
+use experiments::definition::Experiment;
+use medallion::gold::{Declared, Model, built_in, experiment};
 
 use crate::error::Error;
 
@@ -18,17 +19,23 @@ pub struct Models(Arc<[Arc<Model>]>);
 
 impl Models {
     /// Those that come with Tidegate, and those in a folder: `name.sql` and `name.yaml` make the table `gold.name`. One of the folder takes the place of one of the same name
-    /// that comes with Tidegate.
+    /// that comes with Tidegate. The tables of the experiments come last.
     ///
     /// # Errors
     /// `Setting` for a folder or a file that cannot be read, is no model, or reads what there is not, with the file and the line.
-    pub fn load(folder: Option<&Path>) -> Result<Self, Error> {
+    pub fn load(folder: Option<&Path>, experiments: &[Experiment]) -> Result<Self, Error> {
         let mut own = match folder {
             Some(folder) => read(folder)?,
             None => Vec::new(),
         };
         let theirs = built_in().iter().filter(|model| own.iter().all(|other| other.name != model.name)).cloned().collect::<Vec<_>>();
         own.splice(0..0, theirs);
+        for model in experiments.iter().flat_map(experiment::models) {
+            if own.iter().any(|other| other.name == model.name) {
+                return Err(Error::Setting(format!("{} is a table of an experiment; give the model another name", model.name)));
+            }
+            own.push(model);
+        }
         in_order(own).map(|models| Self(models.into_iter().map(Arc::new).collect()))
     }
 
@@ -136,7 +143,7 @@ mod tests {
             ("notes.txt", "no model".to_owned()),
         ];
         let folder = folder(&files.each_ref().map(|(name, text)| (*name, text.as_str())));
-        let models = Models::load(Some(folder.path())).unwrap();
+        let models = Models::load(Some(folder.path()), &[]).unwrap();
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
         assert_eq!(models.iter().len(), built_in().len() + 3, "{names:?}");
         let place = |name: &str| names.iter().position(|other| *other == name).unwrap();
@@ -150,7 +157,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_file() {
         let check = |files: &[(&str, &str)], parts: &[&str]| {
             let folder = folder(files);
-            let error = Models::load(Some(folder.path())).unwrap_err().to_string();
+            let error = Models::load(Some(folder.path()), &[]).unwrap_err().to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         };
         check(&[("a.sql", "SELECT 1")], &["a.sql: line 1: ", "grain"]);
@@ -163,7 +170,7 @@ mod tests {
         check(&[("a.sql", &one), ("b.sql", &other)], &["in a circle: gold.a, gold.b"]);
         let third = "retention:\n  starts: {event_type: x}\n  days: [1]\n";
         check(&[("a.yaml", third), ("a.yml", third)], &["there is another file for gold.a"]);
-        let missing = Models::load(Some(Path::new("/does/not/exist"))).unwrap_err().to_string();
+        let missing = Models::load(Some(Path::new("/does/not/exist")), &[]).unwrap_err().to_string();
         assert!(missing.contains("/does/not/exist: the folder of models cannot be read"), "{missing}");
     }
 }

@@ -7,7 +7,7 @@ use lake::Lake;
 use medallion::gold::{Model, Span};
 use serde::Serialize;
 
-use super::{Fed, Made};
+use super::{Fed, Made, fed};
 use crate::config::Config;
 use crate::error::Error;
 use crate::tables::Names;
@@ -97,6 +97,7 @@ fn is_lost(error: &lake::Error) -> bool {
 /// As [`run`].
 pub async fn plan(lake: &Lake, model: &Arc<Model>) -> Result<String, Error> {
     let session = lake.session().await?;
+    fed::equip(&session, model, &[], true).await?;
     let frame = session.sql(&model.sql).await.map_err(Error::query(&model.name))?;
     let plan = frame.create_physical_plan().await.map_err(Error::query(&model.name))?;
     Ok(datafusion::physical_plan::displayable(plan.as_ref()).indent(false).to_string())

@@ -5,6 +5,7 @@
 mod audit;
 mod crashes;
 mod erasure;
+mod experiments;
 mod gold;
 mod path;
 mod place;

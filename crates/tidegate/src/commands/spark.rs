@@ -10,7 +10,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use experiments::definition::Experiment;
 use lake::Lake;
+use medallion::gold::experiment::Tables;
 use medallion::gold::{Input, Model, Span};
 use medallion::tables::Engine;
 use pipeline::engine::{self, Owners};
@@ -61,6 +63,9 @@ struct SubmitArgs {
     /// End when what the journal holds now is in the tables
     #[arg(long)]
     once: bool,
+    /// Print what came of an experiment, as JSON, and end: made by Spark of the same Gold as that of `tidegate experiment`
+    #[arg(long, value_name = "NAME", conflicts_with = "once")]
+    experiment: Option<String>,
     /// Folder with the jars [default: $TIDEGATE_SPARK_JARS]
     #[arg(long, value_name = "DIR")]
     jars: Option<PathBuf>,
@@ -128,6 +133,9 @@ async fn submit(args: SubmitArgs) -> anyhow::Result<bool> {
     if args.once {
         command.arg("--once");
     }
+    if let Some(name) = &args.experiment {
+        command.args(["--experiment", name]);
+    }
     if args.dry_run {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         output::text(&format!("{}\n", words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")))?;
@@ -187,8 +195,14 @@ fn told(settings: &Settings, lake: &str, metrics: Option<&str>) -> anyhow::Resul
         "ledger_interval": pipeline.ledger_interval.as_secs_f64(),
         "retry_pause_max": pipeline.retry_pause_max.as_secs_f64(),
         "models": pipeline.models()?.iter().map(|model| of_model(model)).collect::<Vec<_>>(),
+        "experiments": pipeline.experiments()?.iter().map(of_experiment).collect::<Vec<_>>(),
         "metrics": metrics,
     }))
+}
+
+fn of_experiment(experiment: &Experiment) -> Value {
+    let Tables { metrics, values, ages, counts, .. } = Tables::of(experiment);
+    json!({ "experiment": experiment, "tables": { "metrics": metrics, "values": values, "ages": ages, "counts": counts } })
 }
 
 fn of_model(model: &Model) -> Value {

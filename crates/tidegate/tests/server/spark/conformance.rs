@@ -72,6 +72,11 @@ async fn spark_and_the_workers_make_the_same_tables() {
     let plan = servers.folder.path().join("plan.yaml");
     std::fs::write(&plan, events::PLAN).unwrap();
     let plan = plan.to_str().unwrap();
+    let experiments = servers.folder.path().join("experiments");
+    std::fs::create_dir(&experiments).unwrap();
+    std::fs::write(experiments.join("metrics.yaml"), events::METRICS).unwrap();
+    std::fs::write(experiments.join("e1.yaml"), events::EXPERIMENT).unwrap();
+    let experiments = experiments.to_str().unwrap();
     // The second generation of the journal has another number of partitions: copies of one event are in different ones.
     let generations = [("1", "tidegate.first", "4"), ("2", "tidegate.second", "3")];
     let cluster = SparkCluster::start(&servers.spark, &servers.folder.path().join("cluster"), 2, &servers.s3.environment()).unwrap();
@@ -82,6 +87,7 @@ async fn spark_and_the_workers_make_the_same_tables() {
             ("TIDEGATE_JOURNAL__KAFKA__GENERATION", generation),
             ("TIDEGATE_JOURNAL__KAFKA__PARTITIONS", partitions),
             ("TIDEGATE_PLAN__FILE", plan),
+            ("TIDEGATE_PIPELINE__EXPERIMENTS", experiments),
             ("TIDEGATE_PIPELINE__LEDGER_INTERVAL", "1s"),
         ];
         let (workers, spark) = (servers.place("workers", &own), servers.place("spark", &own));
@@ -131,11 +137,15 @@ async fn spark_and_the_workers_make_the_same_tables() {
         told.push(format!("{table} {count}"));
     }
     let gold: Vec<String> = lake.tables().await.unwrap().into_iter().filter(|table| table.starts_with("gold.")).collect();
-    assert_eq!(gold.len(), 8, "{gold:?}");
+    assert_eq!(gold.len(), 17, "{gold:?}");
     for table in gold {
         let count = compare(&table, &theirs, &ours, &format!("SELECT * FROM {table}")).await;
         told.push(format!("{table} {count}"));
     }
+    for table in ["gold.experiment_subjects_e1", "gold.experiment_metrics_e1", "gold.experiment_values_e1", "gold.experiment_ages_e1"] {
+        assert!(spark.number(&format!("SELECT count(*) AS n FROM {table}")) > 10, "{table} is next to empty");
+    }
+    same_result(spark, cluster.url());
     // Commits are cut differently; their sums are not. The hour of a record without a receipt is the guess that its time is.
     let sums = "SELECT stage, source, CASE WHEN measure = 'unreadable' THEN NULL ELSE hour END AS hour, measure, sum(count) AS count FROM ledger \
         GROUP BY 1, 2, 3, 4 HAVING sum(count) <> 0";
@@ -154,6 +164,23 @@ async fn spark_and_the_workers_make_the_same_tables() {
         assert!(spark.number(sql) > 0, "there are no {what}: the comparison would not show how they are treated");
     }
     println!("the same rows, made by the workers and by Spark on a cluster of 2 workers: {}", told.join(", "));
+}
+
+/// Of the same Gold, Spark and the workers' command tell the same of an experiment, to the last digit.
+fn same_result(place: &Place, cluster: &str) {
+    let ours: Value = serde_json::from_slice(&place.run(&["experiment", "e1", "--format", "json"]).stdout).unwrap();
+    let job = Job::submit(
+        place,
+        &["--experiment", "e1", "--master", cluster],
+        &["--executor-memory", "600m", "--conf", "spark.executor.cores=1"],
+    );
+    let log = place.data().join("spark.log");
+    assert_eq!(job.wait(), 0, "{}", std::fs::read_to_string(&log).unwrap());
+    let log = std::fs::read_to_string(log).unwrap();
+    let line = log.lines().rfind(|line| line.starts_with(r#"{"experiment""#)).unwrap();
+    let theirs: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(theirs, ours);
+    assert!(ours["metrics"][0]["effects"][0]["difference"]["p_value"].is_number(), "{ours}");
 }
 
 /// Records that the workers have not taken to Bronze yet.

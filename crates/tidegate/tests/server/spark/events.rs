@@ -8,6 +8,29 @@ use serde_json::{Value, json};
 
 use crate::process::{KEY, Place, client};
 
+/// Every type of metric, of an experiment that the events are exposures of.
+pub(super) const METRICS: &str = "
+buyers: {type: proportion, event: {event_type: conversion}}
+revenue: {type: sum, event: {event_type: conversion}, property: value, cap: 100, quantiles: [0.5, 0.9]}
+worth: {type: sum, event: {event_type: conversion, properties: {currency: [EUR, USD], value: {at_least: 1.5}}}, property: value, winsorize: 0.95}
+basket: {type: mean, event: {event_type: conversion}, property: value}
+by_view: {type: ratio, event: {event_type: conversion}, per: {event_type: page_view}}
+again: {type: retention, event: {event_type: page_view}, day: 1}
+way: {type: funnel, steps: [{event_type: page_view}, {event_type: conversion}]}
+first: {type: time_to, event: {event_type: conversion}, lower_is_better: true}
+signups: {type: count, event: {event_type: signup, where: \"user_id IS NOT NULL\"}}
+";
+
+pub(super) const EXPERIMENT: &str = "
+variations: [{key: control, weight: 0.5}, {key: treatment, weight: 0.5}]
+start: 2026-11-20
+attribution_days: 2
+before_days: 2
+exclude: {where: \"user_id = 'u7'\"}
+segments: {device: {column: device_type}, variation: {property: variation_id}}
+metrics: {primary: [buyers, revenue, signups], secondary: [worth, basket, by_view, again, way, first]}
+";
+
 const BATCH: usize = 500;
 /// A plan under which some of the events become dead letters, and one source's are only marked.
 pub(super) const PLAN: &str = r#"

@@ -1,0 +1,215 @@
+//! The experiments that there are: a file for each in the folder of its user, and one for the metrics that they share.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::{Date32Type, Int64Type};
+use chrono::NaiveDate;
+use experiments::definition::{Definition, Experiment, Metric};
+use experiments::report::{AgeRow, CountRow, Gold, SumsRow, ValueRow};
+use lake::Lake;
+use medallion::gold::experiment::Tables;
+
+use super::fed::RECEIVED;
+use crate::config::Config;
+use crate::error::Error;
+
+/// The file of the metrics.
+const METRICS: &str = "metrics";
+/// Files that are read at most.
+const FILES_MAX: usize = 1_000;
+/// The size of one, in bytes.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// A file, with the experiment it defines or what is wrong with it.
+pub type Defined = (PathBuf, Result<Experiment, Error>);
+
+/// Reads the experiments of a folder, in order of their files' names: `metrics.yaml` has the metrics, each other `.yaml` or `.yml` an experiment.
+///
+/// # Errors
+/// `Setting`, with the file, and the line where it is known.
+pub fn load(folder: &Path) -> Result<Vec<Experiment>, Error> {
+    all(folder)?.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// The same, each file with what came of it: for who wants to know of everything that is wrong.
+///
+/// # Errors
+/// `Setting` where the folder or its metrics cannot be read.
+pub fn all(folder: &Path) -> Result<Vec<Defined>, Error> {
+    let mut paths = files(folder)?;
+    let metrics: BTreeMap<String, Metric> = match paths.iter().position(|path| path.file_stem().is_some_and(|name| name == METRICS)) {
+        Some(place) => parsed(&paths.remove(place))?,
+        None => {
+            return if paths.is_empty() {
+                Ok(Vec::new())
+            } else {
+                Err(failed(folder, &"there is no metrics.yaml, by which experiments are judged"))
+            };
+        }
+    };
+    let mut experiments: Vec<Defined> = Vec::new();
+    for path in paths {
+        let outcome = parsed::<Definition>(&path).and_then(|mut definition| {
+            if definition.key.is_empty() {
+                definition.key = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            }
+            let experiment = Experiment::new(definition, &metrics).map_err(|problem| failed(&path, &problem))?;
+            let other =
+                experiments.iter().find(|(_, other)| other.as_ref().is_ok_and(|other| other.table_name() == experiment.table_name()));
+            match other {
+                Some((other, _)) => {
+                    Err(failed(&path, &format!("its tables would be called like those of {}; give it another key", other.display())))
+                }
+                None => Ok(experiment),
+            }
+        });
+        experiments.push((path, outcome));
+    }
+    Ok(experiments)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| failed(folder, &format!("the folder of experiments cannot be read: {error}")))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| failed(folder, &error))?.path();
+        if matches!(path.extension().and_then(|end| end.to_str()), Some("yaml" | "yml")) {
+            paths.push(path);
+        }
+    }
+    if paths.len() > FILES_MAX {
+        return Err(failed(folder, &format!("there are {} files; at most {FILES_MAX} are read", paths.len())));
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let bytes = std::fs::metadata(path).map_err(|error| failed(path, &error))?.len();
+    if bytes > BYTES_MAX {
+        return Err(failed(path, &format!("it has {bytes} bytes; at most {BYTES_MAX} are read")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| failed(path, &error))?;
+    serde_saphyr::from_str(&text).map_err(|error| failed(path, &error.without_snippet()))
+}
+
+fn failed(path: &Path, what: &dyn std::fmt::Display) -> Error {
+    Error::Setting(format!("{}: {what}", path.display()))
+}
+
+/// What Gold has of an experiment. A table that was not made yet has nothing.
+///
+/// # Errors
+/// `Retry` when the store fails; `Query` for a table that is not as it is made.
+pub async fn read(lake: &Lake, config: &Config, experiment: &Experiment) -> Result<Gold, Error> {
+    let tables = Tables::of(experiment);
+    let mut gold = Gold::default();
+    let sums = "SELECT event_date, subjects, CAST(sum AS VARCHAR) AS sum_text, CAST(sum_of_squares AS VARCHAR) AS sum_of_squares_text, CAST(other_sum AS VARCHAR) AS other_sum_text, CAST(other_sum_of_squares AS VARCHAR) AS other_sum_of_squares_text,
+            CAST(sum_of_products AS VARCHAR) AS sum_of_products_text, variation_id, segment, segment_value, metric
+        FROM {} ORDER BY event_date, variation_id, segment, segment_value, metric";
+    let columns = |batch: &RecordBatch, rows: &mut Vec<SumsRow>| {
+        rows.extend((0..batch.num_rows()).filter_map(|row| {
+            Some(SumsRow {
+                date: date(batch, 0, row)?,
+                subjects: whole(batch, 1, row),
+                sum: number(batch, 2, row),
+                sum_of_squares: number(batch, 3, row),
+                other_sum: number(batch, 4, row),
+                other_sum_of_squares: number(batch, 5, row),
+                sum_of_products: number(batch, 6, row),
+                variation: text(batch, 7, row),
+                segment: text(batch, 8, row),
+                part: text(batch, 9, row),
+                metric: text(batch, 10, row),
+            })
+        }));
+    };
+    collect(lake, &tables.metrics, sums, &mut gold.sums, columns).await?;
+    let counts = "SELECT event_date, count, variation_id, measure FROM {} ORDER BY event_date, variation_id, measure";
+    let columns = |batch: &RecordBatch, rows: &mut Vec<CountRow>| {
+        rows.extend((0..batch.num_rows()).filter_map(|row| {
+            Some(CountRow {
+                date: date(batch, 0, row)?,
+                count: whole(batch, 1, row),
+                variation: text(batch, 2, row),
+                measure: text(batch, 3, row),
+            })
+        }));
+    };
+    collect(lake, &tables.counts, counts, &mut gold.counts, columns).await?;
+    let values = "SELECT event_date, subjects, CAST(value AS VARCHAR) AS value_text, variation_id, metric FROM {} ORDER BY event_date, variation_id, metric, value";
+    let columns = |batch: &RecordBatch, rows: &mut Vec<ValueRow>| {
+        rows.extend((0..batch.num_rows()).filter_map(|row| {
+            let (subjects, value) = (whole(batch, 1, row), number(batch, 2, row));
+            Some(ValueRow { date: date(batch, 0, row)?, subjects, value, variation: text(batch, 3, row), metric: text(batch, 4, row) })
+        }));
+    };
+    collect(lake, &tables.values, values, &mut gold.values, columns).await?;
+    let ages = "SELECT event_date, age, CAST(sum AS VARCHAR) AS sum_text, CAST(sum_of_squares AS VARCHAR) AS sum_of_squares_text, variation_id, metric FROM {} ORDER BY event_date, variation_id, metric, age";
+    let columns = |batch: &RecordBatch, rows: &mut Vec<AgeRow>| {
+        rows.extend((0..batch.num_rows()).filter_map(|row| {
+            Some(AgeRow {
+                date: date(batch, 0, row)?,
+                age: u32::try_from(whole(batch, 1, row)).ok()?,
+                sum: number(batch, 2, row),
+                sum_of_squares: number(batch, 3, row),
+                variation: text(batch, 4, row),
+                metric: text(batch, 5, row),
+            })
+        }));
+    };
+    collect(lake, &tables.ages, ages, &mut gold.ages, columns).await?;
+    let kept_out = "SELECT ingest_date, sum(events) FROM {} WHERE stage = 'plan' GROUP BY ingest_date ORDER BY ingest_date";
+    let columns = |batch: &RecordBatch, rows: &mut Vec<(NaiveDate, u64)>| {
+        rows.extend((0..batch.num_rows()).filter_map(|row| Some((date(batch, 0, row)?, whole(batch, 1, row)))));
+    };
+    collect(lake, "gold.dead_letters_by_day", kept_out, &mut gold.kept_out, columns).await?;
+    gold.final_up_to_micros = final_up_to(lake, config, &tables).await?;
+    Ok(gold)
+}
+
+/// Up to when everything is in all tables of an experiment that is not late, in microseconds.
+async fn final_up_to(lake: &Lake, config: &Config, tables: &Tables) -> Result<Option<i64>, Error> {
+    let lateness = i64::try_from(config.allowed_lateness.as_micros()).unwrap_or(i64::MAX);
+    let mut reached: Option<i64> = None;
+    for name in [&tables.metrics, &tables.counts] {
+        let Some(mut table) = lake.reader(name).await? else { return Ok(None) };
+        let Some(received) = table.progress(RECEIVED).await? else { return Ok(None) };
+        reached = Some(reached.map_or(received, |other| other.min(received)));
+    }
+    Ok(reached.map(|received| received.saturating_sub(lateness)))
+}
+
+async fn collect<T>(lake: &Lake, table: &str, sql: &str, rows: &mut Vec<T>, read: impl Fn(&RecordBatch, &mut Vec<T>)) -> Result<(), Error> {
+    let Some(provider) = lake.provider(table).await? else { return Ok(()) };
+    let session = lake.bare_session()?;
+    session.register_table(table, provider).map_err(Error::query(table))?;
+    let batches = async { session.sql(&sql.replace("{}", table)).await?.collect().await };
+    for batch in batches.await.map_err(Error::query(table))? {
+        read(&batch, rows);
+    }
+    Ok(())
+}
+
+fn date(batch: &RecordBatch, column: usize, row: usize) -> Option<NaiveDate> {
+    let days = batch.column(column).as_primitive_opt::<Date32Type>().filter(|days| days.is_valid(row))?;
+    arrow::temporal_conversions::date32_to_datetime(days.value(row)).map(|time| time.date())
+}
+
+fn whole(batch: &RecordBatch, column: usize, row: usize) -> u64 {
+    let numbers = batch.column(column).as_primitive_opt::<Int64Type>().filter(|numbers| numbers.is_valid(row));
+    numbers.and_then(|numbers| u64::try_from(numbers.value(row)).ok()).unwrap_or_default()
+}
+
+/// A decimal number, to the nearest float: from its digits, for a division by a power of ten would round once more. Nothing is zero.
+fn number(batch: &RecordBatch, column: usize, row: usize) -> f64 {
+    text(batch, column, row).parse().unwrap_or_default()
+}
+
+fn text(batch: &RecordBatch, column: usize, row: usize) -> String {
+    let texts = batch.column(column).as_string_opt::<i32>().filter(|texts| texts.is_valid(row));
+    texts.map(|texts| texts.value(row).to_owned()).unwrap_or_default()
+}
