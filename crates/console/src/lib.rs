@@ -8,6 +8,7 @@ mod catalog;
 mod config;
 mod error;
 mod events;
+pub mod experiment;
 pub mod metrics;
 pub mod postgres;
 mod reader;

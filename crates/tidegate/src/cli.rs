@@ -135,6 +135,13 @@ mod tests {
         check("tidegate experiment simulate --days 0", false);
         check("tidegate experiment size --share 0.1 --lift 0.05 --subjects-by-day 100", true);
         check("tidegate experiment size --share 0.1", false);
+        check("tidegate experiment checkout --html a.html --data d", true);
+        check("tidegate experiment checkout --format json --lake s3://b/p", true);
+        check("tidegate experiment", false);
+        check("tidegate experiment list --format csv --data d", true);
+        check("tidegate experiment check experiments", true);
+        check("tidegate experiment assign checkout u1 u2", true);
+        check("tidegate experiment assign checkout", false);
         check("tidegate plan check a.yaml b.yaml --format json", true);
         check("tidegate plan diff a.yaml b.yaml --allow-breaking", true);
         check("tidegate plan diff a.yaml", false);

@@ -109,10 +109,10 @@ pub(crate) enum Format {
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<bool> {
     let folder = Folder::prepare(args.data.as_deref())?;
     let stop = stop_signal()?;
-    let settings = own_settings(&args, &folder);
     let midnight = SystemClock.now_micros().div_euclid(DAY_MICROS) * DAY_MICROS;
     let start = midnight - i64::from(args.days) * DAY_MICROS;
     let clock = Arc::new(ManualClock::at(start));
+    let settings = own_settings(&args, &folder, Timestamp(start))?;
     // Before the gate opens: it looks for new keys only now and then.
     let keys = keys(&settings, Timestamp(start))?;
     let mut platform = Box::pin(Platform::start(&settings, Arc::clone(&clock) as SharedClock)).await?;
@@ -151,10 +151,12 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<bool> {
 }
 
 /// The platform as it is by default, in the demo's folder.
-fn own_settings(args: &DemoArgs, folder: &Folder) -> Settings {
+fn own_settings(args: &DemoArgs, folder: &Folder, start: Timestamp) -> anyhow::Result<Settings> {
     let mut settings = Settings { data: folder.path().to_owned(), ..Settings::default() };
     settings.server.listen.clone_from(&args.listen);
-    settings
+    settings.console.listen = Some("127.0.0.1:0".to_owned());
+    settings.pipeline.experiments = Some(experiment::define(folder.path(), start)?);
+    Ok(settings)
 }
 
 fn keys(settings: &Settings, now: Timestamp) -> anyhow::Result<Keys> {
@@ -292,6 +294,9 @@ fn welcome(args: &DemoArgs, platform: &Platform, folder: &Folder) {
     let data = folder.path().display();
     let keeps = if folder.is_temporary() { "removed at the end; --data DIR keeps it" } else { "kept" };
     say(&format!("The API is at http://{}", platform.address()));
+    if let Some(console) = platform.console_address() {
+        say(&format!("The experiment's result is at http://{console}/experiments/{} as it comes", experiment::ID));
+    }
     say(&format!("The data is in {data} ({keeps})"));
     say(&format!("Look into it meanwhile: tidegate query \"SELECT event_type, count(*) FROM silver.events GROUP BY 1\" --data {data}"));
     if !args.once {
@@ -310,6 +315,7 @@ fn farewell(folder: &Folder, address: SocketAddr) {
         say("The data of this run is removed. To keep it and go on from there:");
         say(&format!("  tidegate demo --once --data {data}"));
     }
+    say(&format!("  tidegate experiment {} --data {data}", experiment::ID));
     say(&format!("  tidegate query \"SELECT * FROM gold.activity_by_day ORDER BY event_date, events DESC\" --data {data}"));
     say(&format!("  tidegate query \"SELECT stage, code, field, message FROM dead_letters LIMIT 10\" --data {data}"));
     say(&format!("  tidegate audit --data {data}"));

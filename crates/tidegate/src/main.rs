@@ -75,7 +75,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Expire(args) => Box::pin(commands::expire::run(args)).await,
         Command::Erase(args) => Box::pin(commands::erase::run(args)).await,
         Command::Plan(args) => commands::plan::run(args),
-        Command::Experiment(args) => commands::experiment::run(args),
+        Command::Experiment(args) => Box::pin(commands::experiment::run(args)).await,
         Command::Config(args) => commands::config::run(&args),
         Command::Journal(args) => Box::pin(commands::journal::run(args)).await,
         Command::Engine(args) => commands::engine::run(args).await,

@@ -21,6 +21,7 @@ mod erased;
 pub(crate) mod http;
 mod medium;
 mod metrics;
+mod pages;
 mod routes;
 mod stages;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub(crate) struct Platform {
     stages: Option<Stages>,
     server: Server,
     postgres: Option<console::Server>,
+    pages: Option<Server>,
     control: Option<Control>,
     medium: Medium,
     upkeep: JoinHandle<()>,
@@ -77,11 +79,24 @@ impl Platform {
         let router = routes::router(gate.clone(), status.clone(), metrics.clone());
         let server = Server::bind(&settings.server, router).await?;
         let postgres = console::start(settings).await?;
+        let pages = pages::start(settings).await?;
         let control = match medium.sole_writer() {
             Some(sink) => Control::open(&settings.data, sink)?,
             None => None,
         };
-        Ok(Self { key_file, status, gate, stages, server, postgres, control, medium, upkeep: tokio::spawn(keep_up(metrics)), erased })
+        Ok(Self {
+            key_file,
+            status,
+            gate,
+            stages,
+            server,
+            postgres,
+            pages,
+            control,
+            medium,
+            upkeep: tokio::spawn(keep_up(metrics)),
+            erased,
+        })
     }
 
     /// Where it listens.
@@ -92,6 +107,11 @@ impl Platform {
     /// Where Postgres clients are answered, if anywhere.
     pub(crate) fn postgres_address(&self) -> Option<SocketAddr> {
         self.postgres.as_ref().map(console::Server::address)
+    }
+
+    /// Where the console's pages are, if anywhere.
+    pub(crate) fn console_address(&self) -> Option<SocketAddr> {
+        self.pages.as_ref().map(Server::address)
     }
 
     /// How the stages are doing; all zeros without the role pipeline.
@@ -129,6 +149,9 @@ impl Platform {
         if let Some(postgres) = self.postgres {
             postgres.close().await?;
         }
+        if let Some(pages) = self.pages {
+            pages.close().await?;
+        }
         self.upkeep.abort();
         drop(self.gate);
         self.medium.close().await;
@@ -141,6 +164,7 @@ impl Platform {
             error = Stages::failed(&mut self.stages) => error,
             error = self.server.failed() => error,
             error = console::failed(&mut self.postgres) => error,
+            error = pages::failed(&mut self.pages) => error,
         }
     }
 }

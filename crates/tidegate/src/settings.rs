@@ -26,7 +26,7 @@ pub(crate) use error::Error;
 pub(crate) use layers::{Flag, Loaded};
 pub(crate) use role::Role;
 pub(crate) use show::{to_json, to_toml};
-pub(crate) use sources::read;
+pub(crate) use sources::{EXPERIMENTS, read};
 
 /// All settings. Relative paths are relative to the folder the program is started in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) query: console::Config,
     /// The port for Postgres clients.
     pub(crate) postgres: console::postgres::Config,
+    /// The console's pages.
+    pub(crate) console: Console,
     /// The process.
     pub(crate) server: Server,
     /// The tracking plan.
@@ -110,6 +112,32 @@ pub(crate) struct Server {
     pub(crate) shutdown_timeout: Duration,
 }
 
+/// `[console]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Console {
+    /// Host and port of the console's pages, on a loopback address; without it there are none. Port 0 takes a free one.
+    pub(crate) listen: Option<String>,
+}
+
+impl Console {
+    fn check(&self) -> Result<(), String> {
+        let host = |listen: &String| listen.rsplit_once(':').map(|(host, _)| host.to_owned());
+        match self.listen.as_ref().map(|listen| (listen, host(listen))) {
+            Some((listen, host)) if !host.as_deref().is_some_and(is_loopback) => Err(format!(
+                "listen: {listen} is no loopback address such as 127.0.0.1:8097; the pages ask for no password, so put a proxy in front that does"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a host is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// `[plan]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -138,6 +166,7 @@ impl Default for Settings {
             pipeline: pipeline::Config::default(),
             query: console::Config::default(),
             postgres: console::postgres::Config::default(),
+            console: Console::default(),
             server: Server::default(),
             plan: Plan::default(),
             log: Log::default(),
@@ -225,7 +254,10 @@ impl Settings {
         if let Err(invalid) = self.postgres.check() {
             return contradiction("postgres", invalid);
         }
-        if self.server.roles == [Role::Console] && self.postgres.listen.is_none() {
+        if let Err(invalid) = self.console.check() {
+            return contradiction("console", invalid);
+        }
+        if self.server.roles == [Role::Console] && self.postgres.listen.is_none() && self.console.listen.is_none() {
             return contradiction("postgres", "the role console alone needs a port: set listen, such as 127.0.0.1:8098".to_owned());
         }
         if self.journal.kind == JournalKind::Kafka

@@ -36,6 +36,9 @@ pub(crate) struct ServeArgs {
     /// Host and port for Postgres clients, which may read; port 0 takes a free one [default: no such port]
     #[arg(long, value_name = "ADDRESS")]
     postgres: Option<String>,
+    /// Show the experiments to people here, such as 127.0.0.1:8097; only to this machine, for the pages ask for no password [default: the settings, or nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    console: Option<String>,
     /// What this process does: ingest, pipeline, console [default: all of it]
     #[arg(long, value_name = "ROLES", value_delimiter = ',')]
     roles: Option<Vec<String>>,
@@ -47,7 +50,8 @@ impl ServeArgs {
         let roles = self.roles.clone().map(|roles| Flag { name: "--roles", key: "server.roles", value: Value::from(roles) });
         let postgres =
             self.postgres.as_deref().map(|listen| Flag { name: "--postgres", key: "postgres.listen", value: Value::from(listen) });
-        listen.into_iter().chain(roles).chain(postgres).collect()
+        let console = self.console.as_deref().map(|listen| Flag { name: "--console", key: "console.listen", value: Value::from(listen) });
+        listen.into_iter().chain(roles).chain(postgres).chain(console).collect()
     }
 }
 
@@ -118,6 +122,9 @@ fn tell(platform: &Platform, settings: &Settings) -> anyhow::Result<()> {
     }
     if let Some(address) = platform.postgres_address() {
         tell_of_postgres(address, settings, &data)?;
+    }
+    if let Some(address) = platform.console_address() {
+        tracing::info!(address = %format!("http://{address}/"), "the console shows the experiments");
     }
     if settings.has(Role::Ingest) && !platform.key_file().list()?.iter().any(|entry| entry.revoked_at.is_none()) {
         tracing::info!(

@@ -111,13 +111,13 @@ impl Expected {
         let mut trial = Trial::default();
         for subject in self.subjects.values() {
             let Some((first, variation)) = subject.exposures.iter().min_by_key(|(at, _)| *at).copied() else { continue };
-            if subject.exposures.iter().any(|(_, other)| *other != variation) {
+            let in_window = |at: &i64| (first..first + WINDOW_MICROS).contains(at);
+            if subject.exposures.iter().any(|(at, other)| *other != variation && in_window(at)) {
                 trial.contaminated += 1;
                 continue;
             }
             let outcome = trial.of_mut(variation);
             outcome.subjects += 1;
-            let in_window = |at: &i64| (first..=first + WINDOW_MICROS).contains(at);
             outcome.conversions += u64::from(subject.purchases.iter().any(in_window));
         }
         trial

@@ -1,5 +1,10 @@
 //! The A/B test in the demo's traffic, and the truth about it that the result is held against.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use contract::Timestamp;
 use experiments::assignment::{HashVersion, hash};
 
 use super::random::Random;
@@ -8,6 +13,24 @@ use super::random::Random;
 pub(crate) const ID: &str = "checkout-button";
 /// How long after the first exposure a purchase counts: a day, in microseconds.
 pub(crate) const WINDOW_MICROS: i64 = 24 * 3_600 * 1_000_000;
+
+const METRICS: &str = include_str!("experiments/metrics.yaml");
+const DEFINITION: &str = include_str!("experiments/checkout-button.yaml");
+
+/// Writes the definition into the folder of experiments of a data folder. Exposures from this moment on count. Tells the folder.
+///
+/// # Errors
+///
+/// What keeps it from being written.
+pub(crate) fn define(data: &Path, start: Timestamp) -> anyhow::Result<PathBuf> {
+    let folder = data.join(crate::settings::EXPERIMENTS);
+    let write =
+        |name: &str, text: &str| fs::write(folder.join(name), text).with_context(|| format!("cannot write {name} in {}", folder.display()));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    write("metrics.yaml", METRICS)?;
+    write("checkout-button.yaml", &DEFINITION.replace("START", &start.to_string()))?;
+    Ok(folder)
+}
 
 /// What a subject sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +80,16 @@ pub(crate) fn is_buyer(seed: u64, visitor: u64, variation: Variation) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_definition_is_that_of_the_traffic() {
+        let folder = tempfile::tempdir().unwrap();
+        let defined = pipeline::gold::experiments::load(&define(folder.path(), Timestamp(1_795_428_000_000_000)).unwrap()).unwrap();
+        let definition = &defined[0].definition;
+        let keys: Vec<&str> = definition.variations.iter().map(|variation| variation.key.as_str()).collect();
+        assert_eq!((definition.key.as_str(), keys), (ID, Variation::ALL.map(Variation::id).to_vec()));
+        assert_eq!(i64::from(definition.attribution_days) * 24 * 3_600 * 1_000_000, WINDOW_MICROS);
+    }
 
     #[test]
     fn halves_are_halves_and_the_truth_is_what_is_stated() {

@@ -9,6 +9,9 @@ use super::{Error, Flag, Loaded};
 /// The file that is read where none is named, if it is there.
 const FILE_DEFAULT: &str = "tidegate.toml";
 
+/// The folder of experiments in the data folder, where the settings name no other.
+pub(crate) const EXPERIMENTS: &str = "experiments";
+
 /// The settings of this process.
 ///
 /// # Errors
@@ -17,7 +20,12 @@ const FILE_DEFAULT: &str = "tidegate.toml";
 pub(crate) fn read(config: Option<&Path>, flags: Vec<Flag>) -> Result<Loaded, Error> {
     // A variable that is no text is no setting of ours: all of them are text.
     let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    layers::load(Sources { file: file(config)?, environment: environment.collect(), flags })
+    let mut loaded = layers::load(Sources { file: file(config)?, environment: environment.collect(), flags })?;
+    let own = loaded.settings.data.join(EXPERIMENTS);
+    if loaded.settings.pipeline.experiments.is_none() && own.is_dir() {
+        loaded.settings.pipeline.experiments = Some(own);
+    }
+    Ok(loaded)
 }
 
 fn file(config: Option<&Path>) -> Result<Option<(PathBuf, String)>, Error> {

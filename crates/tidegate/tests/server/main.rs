@@ -6,6 +6,7 @@ mod backfill;
 mod bad_days;
 mod cluster;
 mod erasure;
+mod experiments;
 mod figures;
 mod kill;
 mod lifecycle;

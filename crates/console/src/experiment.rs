@@ -1,0 +1,393 @@
+//! The result of an experiment as one HTML page that needs nothing else: no script, no font, no server.
+//!
+//! What spoils a result stands above it.
+
+use experiments::definition::{Kind, Role};
+use experiments::report::{Check, EffectOf, MetricReport, Report, State, Told, Verdict};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+mod chart;
+
+/// The page.
+pub fn page(report: &Report) -> String {
+    let title = format!("{}: result", report.experiment);
+    let worst = report.health.iter().map(|check| check.state).min().unwrap_or(State::Passed);
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(include_str!("experiment/page.css"))) }
+            }
+            body {
+                header {
+                    h1 { (report.experiment) }
+                    @if !report.description.is_empty() { p.about { (report.description) } }
+                    p.facts { (facts(report)) }
+                }
+                (health(&report.health))
+                main class=(if worst == State::Failed { "spoilt" } else { "" }) {
+                    @if worst == State::Failed {
+                        p.spoilt-note { "A check failed. The numbers below are shown so that the cause can be found, not to be decided by." }
+                    }
+                    (overview(report))
+                    (forest(report))
+                    @for metric in &report.metrics { (details(report, metric)) }
+                    (division(report))
+                    (counts(report))
+                    (method(report))
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// A page of all experiments, each with whether it can be trusted and what was found. Links lead to the pages of each.
+pub fn index(reports: &[Report]) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Experiments" }
+                style { (PreEscaped(include_str!("experiment/page.css"))) }
+            }
+            body {
+                h1 { "Experiments" }
+                @if reports.is_empty() { p { "None is defined." } }
+                table {
+                    thead { tr { th { "experiment" } th { "from" } th { "until" } th.number { "subjects" } th { "checks" } th { "found" } } }
+                    tbody { @for report in reports { (listed(report)) } }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn listed(report: &Report) -> Markup {
+    let worst = report.health.iter().map(|check| check.state).min().unwrap_or(State::Passed);
+    let (class, state) = match worst {
+        State::Failed => ("worse", "failed"),
+        State::Warning => ("", "warnings"),
+        State::Passed => ("better", "passed"),
+    };
+    let subjects: u64 = report.variations.iter().map(|variation| variation.subjects).sum();
+    html! {
+        tr {
+            td { a href={ "/experiments/" (report.experiment) } { (report.experiment) } " " span.role { (report.description) } }
+            td { (report.start.format("%Y-%m-%d")) }
+            td { (report.end.map_or_else(|| "running".to_owned(), |end| end.format("%Y-%m-%d").to_string())) }
+            td.number { (subjects) }
+            td class=(class) { (state) }
+            td {
+                @for metric in report.metrics.iter().filter(|metric| metric.role == Role::Primary) {
+                    @for effect in &metric.effects {
+                        @let (text, class) = verdict(effect.verdict);
+                        div { (metric.metric) ", " (effect.variation) ": " span class=(class) { (text) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// When it ran, and how it is told.
+fn facts(report: &Report) -> String {
+    let end = report.end.map_or_else(|| "still running".to_owned(), |end| format!("until {}", end.format("%Y-%m-%d %H:%M UTC")));
+    let reached = report
+        .final_up_to
+        .map_or_else(|| "nothing is complete yet".to_owned(), |time| format!("complete up to {}", time.format("%Y-%m-%d %H:%M UTC")));
+    format!(
+        "From {} {end}; each subject for {} days from its first exposure on. {}; {} % intervals.",
+        report.start.format("%Y-%m-%d %H:%M UTC"),
+        report.attribution_days,
+        if report.is_final { "Final".to_owned() } else { format!("Not final: {reached}") },
+        percent(report.confidence)
+    )
+}
+
+fn health(checks: &[Check]) -> Markup {
+    let state = |state: State| match state {
+        State::Failed => ("failed", "✕"),
+        State::Warning => ("warning", "!"),
+        State::Passed => ("passed", "✓"),
+    };
+    let (worse, passed): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.state != State::Passed);
+    let list = |checks: &[&Check]| {
+        html! {
+            ul.checks {
+                @for check in checks {
+                    @let (class, sign) = state(check.state);
+                    li class=(class) { span.sign aria-label=(class) { (sign) } strong { (check.check) } " " (check.what) }
+                }
+            }
+        }
+    };
+    html! {
+        section.health {
+            h2 { "Can it be trusted?" }
+            @if worse.is_empty() { p { "All checks passed." } } @else { (list(&worse)) }
+            details { summary { (passed.len()) " checks passed" } (list(&passed)) }
+        }
+    }
+}
+
+fn overview(report: &Report) -> Markup {
+    html! {
+        section {
+            h2 { "What was found" }
+            table {
+                thead { tr {
+                    th { "metric" } th { "variation" } th.number { "subjects" } th.number { "control" } th.number { "treatment" } th.number { "change" } th.number { "interval" }
+                    th.number { "p-value" } th.number { "chance to win" } th { "verdict" }
+                } }
+                tbody {
+                    @for metric in &report.metrics { @for effect in &metric.effects { (row(report, metric, effect)) } }
+                }
+            }
+            p.note {
+                "The change is relative to the control. Intervals and p-values are "
+                (if report.is_final { "for one look at the end" } else { "always-valid: they hold however often one looks" })
+                "; the verdict takes into account that " (number_of_tests(report)) " tests are made (Holm)."
+            }
+        }
+    }
+}
+
+fn number_of_tests(report: &Report) -> usize {
+    report.metrics.iter().map(|metric| metric.effects.len()).sum()
+}
+
+/// What is told of an effect, for one look or for any number of them.
+fn told(report: &Report, told: &Told) -> (f64, f64, f64) {
+    if report.is_final {
+        (told.interval.low, told.interval.high, told.p_value)
+    } else {
+        (told.always_valid_interval.low, told.always_valid_interval.high, told.always_valid_p_value)
+    }
+}
+
+fn row(report: &Report, metric: &MetricReport, effect: &EffectOf) -> Markup {
+    let arm = |variation: Option<&str>| {
+        let arm = match variation {
+            Some(key) => metric.arms.iter().find(|arm| arm.variation == key),
+            None => metric.arms.first(),
+        };
+        arm.and_then(|arm| arm.mean).map_or_else(|| "–".to_owned(), |mean| value(metric.kind, mean))
+    };
+    let subjects: u64 = metric.arms.iter().map(|arm| arm.subjects).sum();
+    let (verdict, class) = verdict(effect.verdict);
+    html! {
+        tr {
+            td { (metric.metric) span.role { (role(metric.role)) } }
+            td { (effect.variation) }
+            td.number { (subjects) }
+            td.number { (arm(None)) }
+            td.number { (arm(Some(&effect.variation))) }
+            @match &effect.lift {
+                Some(lift) => {
+                    @let (low, high, p) = told(report, lift);
+                    td.number { (signed_percent(lift.estimate)) }
+                    td.number { (signed_percent(low)) " … " (signed_percent(high)) }
+                    td.number { (p_value(effect.difference.as_ref().map_or(p, |difference| told(report, difference).2))) }
+                }
+                None => {
+                    td.number { "–" }
+                    td colspan="2" { (effect.why_not.as_deref().unwrap_or("cannot be told")) }
+                }
+            }
+            td.number { (effect.bayes.map_or_else(|| "–".to_owned(), |bayes| format!("{:.1} %", bayes.chance_to_win * 100.0))) }
+            td class=(class) { (verdict) }
+        }
+    }
+}
+
+fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
+    match verdict {
+        Verdict::Better => ("better", "better"),
+        Verdict::Worse => ("worse", "worse"),
+        Verdict::NoDifferenceFound => ("no difference found", ""),
+        Verdict::Undetermined => ("cannot be told", ""),
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Primary => "primary",
+        Role::Secondary => "secondary",
+        Role::Guardrail => "guardrail",
+    }
+}
+
+fn forest(report: &Report) -> Markup {
+    let rows: Vec<chart::Interval> = report
+        .metrics
+        .iter()
+        .flat_map(|metric| metric.effects.iter().map(move |effect| (metric, effect)))
+        .filter_map(|(metric, effect)| {
+            let lift = effect.lift.as_ref()?;
+            let (low, high, _) = told(report, lift);
+            Some(chart::Interval {
+                label: format!("{} · {}", metric.metric, effect.variation),
+                class: verdict(effect.verdict).1,
+                low,
+                middle: lift.estimate,
+                high,
+            })
+        })
+        .collect();
+    html! {
+        @if !rows.is_empty() {
+            section { h2 { "Changes with their intervals" } (chart::forest(&rows)) }
+        }
+    }
+}
+
+fn details(report: &Report, metric: &MetricReport) -> Markup {
+    let has_more = !metric.over_time.is_empty() || !metric.by_age.is_empty() || !metric.by_segment.is_empty();
+    let has_quantiles = metric.effects.iter().any(|effect| !effect.quantiles.is_empty());
+    let has_adjusted = metric.effects.iter().any(|effect| effect.adjusted.is_some());
+    html! {
+        @if has_more || has_quantiles || has_adjusted {
+            section {
+                h2 { (metric.metric) }
+                @if !metric.description.is_empty() { p.about { (metric.description) } }
+                @for effect in &metric.effects {
+                    @if let Some(adjusted) = &effect.adjusted {
+                        @let (low, high, p) = told(report, &adjusted.difference);
+                        p {
+                            "With what subjects did before taken out (CUPED), " (effect.variation) " changes it by " (amount(adjusted.difference.estimate)) " (" (amount(low)) " … " (amount(high))
+                            ", p " (p_value(p)) "): " (format!("{:.1}", adjusted.variance_reduction * 100.0)) " % of the variance is gone."
+                        }
+                    }
+                    @if let Some(bayes) = &effect.bayes {
+                        p {
+                            "Taking " (effect.variation) " loses " (format!("{:.3}", bayes.expected_loss * 100.0)) " % of it on average; its change is within "
+                            (signed_percent(bayes.interval.low)) " … " (signed_percent(bayes.interval.high)) " with a probability of " (percent(report.confidence)) " %."
+                        }
+                    }
+                    @if let Some(smallest) = effect.smallest_lift { p { "With so many subjects, a change of " (format!("{:.2}", smallest * 100.0)) " % is found four times out of five." } }
+                    @let points: Vec<chart::Point> = metric.over_time.iter().filter(|point| point.variation == effect.variation).map(|point| chart::Point {
+                        label: point.date.to_string(),
+                        middle: point.difference.estimate,
+                        inner: (point.difference.interval.low, point.difference.interval.high),
+                        outer: (point.difference.always_valid_interval.low, point.difference.always_valid_interval.high),
+                    }).collect();
+                    @if points.len() > 1 {
+                        h3 { "Difference of " (effect.variation) ", with the subjects that came up to each day" }
+                        (chart::band(&points))
+                        p.note { "The inner band is the interval for one look at the end, the outer one is always valid." }
+                    }
+                    @let ages: Vec<chart::Point> = metric.by_age.iter().filter(|age| age.variation == effect.variation).map(|age| chart::Point {
+                        label: format!("day {}", age.age),
+                        middle: age.difference.estimate,
+                        inner: (age.difference.interval.low, age.difference.interval.high),
+                        outer: (age.difference.interval.low, age.difference.interval.high),
+                    }).collect();
+                    @if ages.len() > 1 {
+                        h3 { "Difference of " (effect.variation) " on each day since the first exposure" }
+                        (chart::band(&ages))
+                    }
+                    @let parts: Vec<chart::Interval> = metric.by_segment.iter().filter(|part| part.variation == effect.variation).filter_map(|part| {
+                        let lift = part.lift.as_ref()?;
+                        let (low, high, _) = told(report, lift);
+                        let name = if part.part.is_empty() { "(none)" } else { &part.part };
+                        Some(chart::Interval { label: format!("{} = {name} ({})", part.segment, part.subjects), class: "", low, middle: lift.estimate, high })
+                    }).collect();
+                    @if !parts.is_empty() {
+                        h3 { "Change of " (effect.variation) " by segment" }
+                        (chart::forest(&parts))
+                        p.note { "Each segment is one more look: what stands out in one of many is chance more often than not." }
+                    }
+                    @if !effect.quantiles.is_empty() {
+                        h3 { "Quantiles of " (effect.variation) }
+                        table {
+                            thead { tr { th.number { "quantile" } th.number { "control" } th.number { "treatment" } th.number { "difference" } } }
+                            tbody { @for quantile in &effect.quantiles { tr {
+                                td.number { (quantile.quantile) } td.number { (amount(quantile.control)) } td.number { (amount(quantile.treatment)) }
+                                td.number { (amount(quantile.interval.low)) " … " (amount(quantile.interval.high)) }
+                            } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn division(report: &Report) -> Markup {
+    let names: Vec<&str> = report.variations.iter().map(|variation| variation.variation.as_str()).collect();
+    let weights: f64 = report.variations.iter().map(|variation| variation.weight).sum();
+    html! {
+        section {
+            h2 { "Subjects" }
+            table {
+                thead { tr { th { "variation" } th.number { "assigned" } th.number { "subjects" } th.number { "saw another, left out" } } }
+                tbody { @for variation in &report.variations { tr {
+                    td { (variation.variation) } td.number { (format!("{:.1} %", variation.weight / weights * 100.0)) }
+                    td.number { (variation.subjects) } td.number { (variation.contaminated) }
+                } } }
+            }
+            h3 { "By day" }
+            (chart::division(&report.days, &names))
+        }
+    }
+}
+
+fn counts(report: &Report) -> Markup {
+    html! {
+        section {
+            h2 { "What counted and what did not" }
+            table { tbody { @for (name, count) in &report.counts { tr { td { (name.replace('_', " ")) } td.number { (count) } } } } }
+        }
+    }
+}
+
+fn method(report: &Report) -> Markup {
+    let subject = match report.subject {
+        experiments::definition::Subject::Person => {
+            "A subject is a user where one is known, else an anonymous id; an anonymous id belongs to the user it was first seen with, if that was before the attribution window was over."
+        }
+        experiments::definition::Subject::User => "A subject is a user id; events without one do not count.",
+        experiments::definition::Subject::Anonymous => "A subject is an anonymous id; events without one do not count.",
+    };
+    html! {
+        section.method {
+            h2 { "How it was made" }
+            p {
+                (subject) " It is in the variation that it saw first, by the time of the event. What it did counts from that moment on for " (report.attribution_days)
+                " days. Subjects that saw another variation within their window are left out, as are bots and internal traffic. Shares are compared by the z-test with unpooled variances, means by Welch's t-test, ratios by the delta "
+                "method over subjects; always-valid intervals are asymptotic confidence sequences. Retention and times are told of those whose days are over."
+            }
+        }
+    }
+}
+
+fn value(kind: Kind, mean: f64) -> String {
+    match kind {
+        Kind::Proportion | Kind::Retention | Kind::Funnel => format!("{:.2} %", mean * 100.0),
+        Kind::TimeTo => format!("{:.2} h", mean / 3_600.0),
+        Kind::Count | Kind::Sum | Kind::Mean | Kind::Ratio => amount(mean),
+    }
+}
+
+fn amount(value: f64) -> String {
+    if value != 0.0 && value.abs() < 0.01 { format!("{value:.5}") } else { format!("{value:.3}") }
+}
+
+fn signed_percent(value: f64) -> String {
+    format!("{:+.2} %", value * 100.0)
+}
+
+fn percent(share: f64) -> String {
+    format!("{}", (share * 1e6).round() / 1e4)
+}
+
+fn p_value(p: f64) -> String {
+    if p < 0.0001 { format!("{p:.1e}") } else { format!("{p:.4}") }
+}
