@@ -3,15 +3,50 @@
 //! What spoils a result stands above it.
 
 use experiments::definition::{Kind, Role};
-use experiments::report::{Check, EffectOf, MetricReport, Report, State, Told, Verdict};
+use experiments::report::{Check, EffectOf, MetricReport, Report, State, Verdict, shown_p_value};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 mod chart;
 
 /// The page.
 pub fn page(report: &Report) -> String {
-    let title = format!("{}: result", report.experiment);
-    let worst = report.health.iter().map(|check| check.state).min().unwrap_or(State::Passed);
+    let is_spoilt = report.trust() == State::Failed;
+    let body = html! {
+        header {
+            h1 { (report.experiment) }
+            @if !report.description.is_empty() { p.about { (report.description) } }
+            p.facts { (facts(report)) }
+        }
+        (health(&report.health))
+        main class=(if is_spoilt { "spoilt" } else { "" }) {
+            @if is_spoilt {
+                p.spoilt-note { "A check failed. The numbers below are shown so that the cause can be found, not to be decided by." }
+            }
+            (overview(report))
+            (forest(report))
+            @for metric in &report.metrics { (details(report, metric)) }
+            (division(report))
+            (counts(report))
+            (method(report))
+        }
+    };
+    document(&format!("{}: result", report.experiment), &body)
+}
+
+/// A page of all experiments, each with whether it can be trusted and what was found. Links lead to the pages of each.
+pub fn index(reports: &[Report]) -> String {
+    let body = html! {
+        h1 { "Experiments" }
+        @if reports.is_empty() { p { "None is defined." } }
+        table {
+            thead { tr { th { "experiment" } th { "from" } th { "until" } th.number { "subjects" } th { "checks" } th { "found" } } }
+            tbody { @for report in reports { (listed(report)) } }
+        }
+    };
+    document("Experiments", &body)
+}
+
+fn document(title: &str, body: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -21,74 +56,29 @@ pub fn page(report: &Report) -> String {
                 title { (title) }
                 style { (PreEscaped(include_str!("experiment/page.css"))) }
             }
-            body {
-                header {
-                    h1 { (report.experiment) }
-                    @if !report.description.is_empty() { p.about { (report.description) } }
-                    p.facts { (facts(report)) }
-                }
-                (health(&report.health))
-                main class=(if worst == State::Failed { "spoilt" } else { "" }) {
-                    @if worst == State::Failed {
-                        p.spoilt-note { "A check failed. The numbers below are shown so that the cause can be found, not to be decided by." }
-                    }
-                    (overview(report))
-                    (forest(report))
-                    @for metric in &report.metrics { (details(report, metric)) }
-                    (division(report))
-                    (counts(report))
-                    (method(report))
-                }
-            }
-        }
-    }
-    .into_string()
-}
-
-/// A page of all experiments, each with whether it can be trusted and what was found. Links lead to the pages of each.
-pub fn index(reports: &[Report]) -> String {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Experiments" }
-                style { (PreEscaped(include_str!("experiment/page.css"))) }
-            }
-            body {
-                h1 { "Experiments" }
-                @if reports.is_empty() { p { "None is defined." } }
-                table {
-                    thead { tr { th { "experiment" } th { "from" } th { "until" } th.number { "subjects" } th { "checks" } th { "found" } } }
-                    tbody { @for report in reports { (listed(report)) } }
-                }
-            }
+            body { (body) }
         }
     }
     .into_string()
 }
 
 fn listed(report: &Report) -> Markup {
-    let worst = report.health.iter().map(|check| check.state).min().unwrap_or(State::Passed);
-    let (class, state) = match worst {
+    let (class, state) = match report.trust() {
         State::Failed => ("worse", "failed"),
         State::Warning => ("", "warnings"),
         State::Passed => ("better", "passed"),
     };
-    let subjects: u64 = report.variations.iter().map(|variation| variation.subjects).sum();
     html! {
         tr {
             td { a href={ "/experiments/" (report.experiment) } { (report.experiment) } " " span.role { (report.description) } }
             td { (report.start.format("%Y-%m-%d")) }
             td { (report.end.map_or_else(|| "running".to_owned(), |end| end.format("%Y-%m-%d").to_string())) }
-            td.number { (subjects) }
+            td.number { (report.subjects()) }
             td class=(class) { (state) }
             td {
                 @for metric in report.metrics.iter().filter(|metric| metric.role == Role::Primary) {
                     @for effect in &metric.effects {
-                        @let (text, class) = verdict(effect.verdict);
-                        div { (metric.metric) ", " (effect.variation) ": " span class=(class) { (text) } }
+                        div { (metric.metric) ", " (effect.variation) ": " span class=(class_of(effect.verdict)) { (effect.verdict) } }
                     }
                 }
             }
@@ -112,18 +102,17 @@ fn facts(report: &Report) -> String {
 }
 
 fn health(checks: &[Check]) -> Markup {
-    let state = |state: State| match state {
-        State::Failed => ("failed", "✕"),
-        State::Warning => ("warning", "!"),
-        State::Passed => ("passed", "✓"),
+    let sign = |state: State| match state {
+        State::Failed => "✕",
+        State::Warning => "!",
+        State::Passed => "✓",
     };
     let (worse, passed): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.state != State::Passed);
     let list = |checks: &[&Check]| {
         html! {
             ul.checks {
                 @for check in checks {
-                    @let (class, sign) = state(check.state);
-                    li class=(class) { span.sign aria-label=(class) { (sign) } strong { (check.check) } " " (check.what) }
+                    li class=(check.state) { span.sign aria-label=(check.state) { (sign(check.state)) } strong { (check.check) } " " (check.what) }
                 }
             }
         }
@@ -163,15 +152,6 @@ fn number_of_tests(report: &Report) -> usize {
     report.metrics.iter().map(|metric| metric.effects.len()).sum()
 }
 
-/// What is told of an effect, for one look or for any number of them.
-fn told(report: &Report, told: &Told) -> (f64, f64, f64) {
-    if report.is_final {
-        (told.interval.low, told.interval.high, told.p_value)
-    } else {
-        (told.always_valid_interval.low, told.always_valid_interval.high, told.always_valid_p_value)
-    }
-}
-
 fn row(report: &Report, metric: &MetricReport, effect: &EffectOf) -> Markup {
     let arm = |variation: Option<&str>| {
         let arm = match variation {
@@ -181,20 +161,19 @@ fn row(report: &Report, metric: &MetricReport, effect: &EffectOf) -> Markup {
         arm.and_then(|arm| arm.mean).map_or_else(|| "–".to_owned(), |mean| value(metric.kind, mean))
     };
     let subjects: u64 = metric.arms.iter().map(|arm| arm.subjects).sum();
-    let (verdict, class) = verdict(effect.verdict);
     html! {
         tr {
-            td { (metric.metric) span.role { (role(metric.role)) } }
+            td { (metric.metric) span.role { (metric.role) } }
             td { (effect.variation) }
             td.number { (subjects) }
             td.number { (arm(None)) }
             td.number { (arm(Some(&effect.variation))) }
             @match &effect.lift {
                 Some(lift) => {
-                    @let (low, high, p) = told(report, lift);
+                    @let interval = report.interval(lift);
                     td.number { (signed_percent(lift.estimate)) }
-                    td.number { (signed_percent(low)) " … " (signed_percent(high)) }
-                    td.number { (p_value(effect.difference.as_ref().map_or(p, |difference| told(report, difference).2))) }
+                    td.number { (signed_percent(interval.low)) " … " (signed_percent(interval.high)) }
+                    td.number { (shown_p_value(report.p_value(effect.difference.as_ref().unwrap_or(lift)))) }
                 }
                 None => {
                     td.number { "–" }
@@ -202,25 +181,16 @@ fn row(report: &Report, metric: &MetricReport, effect: &EffectOf) -> Markup {
                 }
             }
             td.number { (effect.bayes.map_or_else(|| "–".to_owned(), |bayes| format!("{:.1} %", bayes.chance_to_win * 100.0))) }
-            td class=(class) { (verdict) }
+            td class=(class_of(effect.verdict)) { (effect.verdict) }
         }
     }
 }
 
-fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
+fn class_of(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Better => ("better", "better"),
-        Verdict::Worse => ("worse", "worse"),
-        Verdict::NoDifferenceFound => ("no difference found", ""),
-        Verdict::Undetermined => ("cannot be told", ""),
-    }
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Primary => "primary",
-        Role::Secondary => "secondary",
-        Role::Guardrail => "guardrail",
+        Verdict::Better => "better",
+        Verdict::Worse => "worse",
+        Verdict::NoDifferenceFound | Verdict::Undetermined => "",
     }
 }
 
@@ -231,13 +201,11 @@ fn forest(report: &Report) -> Markup {
         .flat_map(|metric| metric.effects.iter().map(move |effect| (metric, effect)))
         .filter_map(|(metric, effect)| {
             let lift = effect.lift.as_ref()?;
-            let (low, high, _) = told(report, lift);
             Some(chart::Interval {
                 label: format!("{} · {}", metric.metric, effect.variation),
-                class: verdict(effect.verdict).1,
-                low,
+                class: class_of(effect.verdict),
                 middle: lift.estimate,
-                high,
+                ends: report.interval(lift),
             })
         })
         .collect();
@@ -259,10 +227,10 @@ fn details(report: &Report, metric: &MetricReport) -> Markup {
                 @if !metric.description.is_empty() { p.about { (metric.description) } }
                 @for effect in &metric.effects {
                     @if let Some(adjusted) = &effect.adjusted {
-                        @let (low, high, p) = told(report, &adjusted.difference);
+                        @let interval = report.interval(&adjusted.difference);
                         p {
-                            "With what subjects did before taken out (CUPED), " (effect.variation) " changes it by " (amount(adjusted.difference.estimate)) " (" (amount(low)) " … " (amount(high))
-                            ", p " (p_value(p)) "): " (format!("{:.1}", adjusted.variance_reduction * 100.0)) " % of the variance is gone."
+                            "With what subjects did before taken out (CUPED), " (effect.variation) " changes it by " (amount(adjusted.difference.estimate)) " (" (amount(interval.low)) " … " (amount(interval.high))
+                            ", p " (shown_p_value(report.p_value(&adjusted.difference))) "): " (format!("{:.1}", adjusted.variance_reduction * 100.0)) " % of the variance is gone."
                         }
                     }
                     @if let Some(bayes) = &effect.bayes {
@@ -272,22 +240,16 @@ fn details(report: &Report, metric: &MetricReport) -> Markup {
                         }
                     }
                     @if let Some(smallest) = effect.smallest_lift { p { "With so many subjects, a change of " (format!("{:.2}", smallest * 100.0)) " % is found four times out of five." } }
-                    @let points: Vec<chart::Point> = metric.over_time.iter().filter(|point| point.variation == effect.variation).map(|point| chart::Point {
-                        label: point.date.to_string(),
-                        middle: point.difference.estimate,
-                        inner: (point.difference.interval.low, point.difference.interval.high),
-                        outer: (point.difference.always_valid_interval.low, point.difference.always_valid_interval.high),
+                    @let points: Vec<chart::Point> = metric.over_time.iter().filter(|point| point.variation == effect.variation).map(|point| {
+                        chart::Point::of(point.date.to_string(), &point.difference, point.difference.always_valid_interval)
                     }).collect();
                     @if points.len() > 1 {
                         h3 { "Difference of " (effect.variation) ", with the subjects that came up to each day" }
                         (chart::band(&points))
                         p.note { "The inner band is the interval for one look at the end, the outer one is always valid." }
                     }
-                    @let ages: Vec<chart::Point> = metric.by_age.iter().filter(|age| age.variation == effect.variation).map(|age| chart::Point {
-                        label: format!("day {}", age.age),
-                        middle: age.difference.estimate,
-                        inner: (age.difference.interval.low, age.difference.interval.high),
-                        outer: (age.difference.interval.low, age.difference.interval.high),
+                    @let ages: Vec<chart::Point> = metric.by_age.iter().filter(|age| age.variation == effect.variation).map(|age| {
+                        chart::Point::of(format!("day {}", age.age), &age.difference, age.difference.interval)
                     }).collect();
                     @if ages.len() > 1 {
                         h3 { "Difference of " (effect.variation) " on each day since the first exposure" }
@@ -295,9 +257,8 @@ fn details(report: &Report, metric: &MetricReport) -> Markup {
                     }
                     @let parts: Vec<chart::Interval> = metric.by_segment.iter().filter(|part| part.variation == effect.variation).filter_map(|part| {
                         let lift = part.lift.as_ref()?;
-                        let (low, high, _) = told(report, lift);
                         let name = if part.part.is_empty() { "(none)" } else { &part.part };
-                        Some(chart::Interval { label: format!("{} = {name} ({})", part.segment, part.subjects), class: "", low, middle: lift.estimate, high })
+                        Some(chart::Interval { label: format!("{} = {name} ({})", part.segment, part.subjects), class: "", middle: lift.estimate, ends: report.interval(lift) })
                     }).collect();
                     @if !parts.is_empty() {
                         h3 { "Change of " (effect.variation) " by segment" }
@@ -386,8 +347,4 @@ fn signed_percent(value: f64) -> String {
 
 fn percent(share: f64) -> String {
     format!("{}", (share * 1e6).round() / 1e4)
-}
-
-fn p_value(p: f64) -> String {
-    if p < 0.0001 { format!("{p:.1e}") } else { format!("{p:.4}") }
 }

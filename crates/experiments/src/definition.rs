@@ -28,6 +28,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -177,6 +178,16 @@ pub enum Role {
     Guardrail,
 }
 
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Primary => "primary",
+            Self::Secondary => "secondary",
+            Self::Guardrail => "guardrail",
+        })
+    }
+}
+
 impl Roles {
     /// All of them, the primary ones first.
     pub fn iter(&self) -> impl Iterator<Item = (Role, &str)> {
@@ -260,8 +271,8 @@ impl Default for Analysis {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem(pub(crate) String);
 
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }

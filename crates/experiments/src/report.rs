@@ -203,6 +203,26 @@ pub struct DayOf {
 }
 
 impl Report {
+    /// How the worst check stands.
+    pub fn trust(&self) -> State {
+        self.health.iter().map(|check| check.state).min().unwrap_or(State::Passed)
+    }
+
+    /// Subjects that count, of all variations.
+    pub fn subjects(&self) -> u64 {
+        self.variations.iter().map(|variation| variation.subjects).sum()
+    }
+
+    /// Where an effect is: for one look once the result is final, for any number of looks before.
+    pub fn interval(&self, told: &Told) -> Interval {
+        if self.is_final { told.interval } else { told.always_valid_interval }
+    }
+
+    /// The p-value that belongs to it.
+    pub fn p_value(&self, told: &Told) -> f64 {
+        if self.is_final { told.p_value } else { told.always_valid_p_value }
+    }
+
     /// The result of an experiment, of what Gold has of it.
     pub fn of(experiment: &Experiment, gold: &Gold) -> Self {
         let definition = &experiment.definition;
@@ -244,6 +264,18 @@ impl Report {
             counts: names.into_iter().map(|name| (name.to_owned(), view.counted_in(name, None))).collect(),
         }
     }
+}
+
+impl DayOf {
+    /// Whether the day's subjects are divided in a way that is no chance, by itself.
+    pub fn is_odd(&self) -> bool {
+        self.p_value.is_some_and(|p| p < health::SAMPLE_RATIO_ERROR)
+    }
+}
+
+/// A p-value for people: very small ones by their power of ten.
+pub fn shown_p_value(p: f64) -> String {
+    if p < 0.0001 { format!("{p:.1e}") } else { format!("{p:.4}") }
 }
 
 /// An experiment, with what Gold has of it.

@@ -20,6 +20,7 @@ use crate::work::Work;
 mod columns;
 pub mod experiments;
 mod fed;
+mod folder;
 mod models;
 pub mod state;
 mod unlike;

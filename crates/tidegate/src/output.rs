@@ -11,6 +11,7 @@ use serde_json::Value;
 pub(crate) mod batches;
 pub(crate) mod cell;
 mod csv;
+pub(crate) mod picture;
 mod table;
 #[cfg(test)]
 mod tests;

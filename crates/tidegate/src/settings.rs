@@ -3,6 +3,7 @@
 //! They are layered: defaults, then `tidegate.toml`, then the environment, then flags ([`layers`]); what came from where is remembered and can be shown
 //! ([`show`]). Each crate owns its section; nothing here knows what a bound of the gate means.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -134,8 +135,7 @@ impl Console {
 
 /// Whether a host is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `[plan]`

@@ -1,6 +1,7 @@
 //! Pictures, as SVG.
 
-use experiments::report::DayOf;
+use experiments::report::{DayOf, Told};
+use experiments::statistics::Interval as Ends;
 use maud::{Markup, html};
 
 const WIDTH: f64 = 900.0;
@@ -8,8 +9,6 @@ const LABELS: f64 = 260.0;
 const ROW: f64 = 24.0;
 const HEIGHT: f64 = 220.0;
 const LEFT: f64 = 70.0;
-/// Below it a day's division is drawn as odd.
-const ODD: f64 = 0.001;
 /// Labels under an axis.
 const TICKS_MAX: usize = 10;
 
@@ -17,17 +16,23 @@ const TICKS_MAX: usize = 10;
 pub(super) struct Interval {
     pub(super) label: String,
     pub(super) class: &'static str,
-    pub(super) low: f64,
     pub(super) middle: f64,
-    pub(super) high: f64,
+    pub(super) ends: Ends,
 }
 
 /// One point of a band.
 pub(super) struct Point {
     pub(super) label: String,
     pub(super) middle: f64,
-    pub(super) inner: (f64, f64),
-    pub(super) outer: (f64, f64),
+    pub(super) inner: Ends,
+    pub(super) outer: Ends,
+}
+
+impl Point {
+    /// An effect, with its interval for one look and a wider one.
+    pub(super) fn of(label: String, told: &Told, outer: Ends) -> Self {
+        Self { label, middle: told.estimate, inner: told.interval, outer }
+    }
 }
 
 /// From values to places.
@@ -39,7 +44,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// Zero is always on it. One wide interval must not make all others points, so it may be cut off.
+    /// Zero is always on it, and what is outside is shown at its end.
     fn of(values: impl Iterator<Item = f64> + Clone, start: f64, end: f64) -> Self {
         let finite = values.filter(|value| value.is_finite());
         let (low, high) = finite.fold((0.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
@@ -63,7 +68,7 @@ impl Axis {
 }
 
 pub(super) fn forest(rows: &[Interval]) -> Markup {
-    let axis = Axis::of(rows.iter().flat_map(|row| [row.low, row.high]), LABELS, WIDTH - 20.0);
+    let axis = Axis::of(rows.iter().flat_map(|row| [row.ends.low, row.ends.high]), LABELS, WIDTH - 20.0);
     let height = ROW * rows.len() as f64 + 34.0;
     let bottom = height - 24.0;
     html! {
@@ -77,9 +82,9 @@ pub(super) fn forest(rows: &[Interval]) -> Markup {
                 @let y = ROW * number as f64 + ROW / 2.0 + 2.0;
                 text x="0" y=(place(y + 4.0)) { (row.label) }
                 g class={ "mark " (row.class) } {
-                    line x1=(place(axis.at(row.low))) x2=(place(axis.at(row.high))) y1=(place(y)) y2=(place(y)) {}
+                    line x1=(place(axis.at(row.ends.low))) x2=(place(axis.at(row.ends.high))) y1=(place(y)) y2=(place(y)) {}
                     circle cx=(place(axis.at(row.middle))) cy=(place(y)) r="4" {}
-                    title { (row.label) ": " (short(row.middle * 100.0)) " % (" (short(row.low * 100.0)) " … " (short(row.high * 100.0)) ")" }
+                    title { (row.label) ": " (short(row.middle * 100.0)) " % (" (short(row.ends.low * 100.0)) " … " (short(row.ends.high * 100.0)) ")" }
                 }
             }
         }
@@ -89,13 +94,13 @@ pub(super) fn forest(rows: &[Interval]) -> Markup {
 pub(super) fn band(points: &[Point]) -> Markup {
     // Of the first days, when next to nothing is known, the ends would leave no room for the rest.
     let settled = points.len() / 4;
-    let ends = points.iter().skip(settled).flat_map(|point| [point.outer.0, point.outer.1, point.inner.0, point.inner.1]);
+    let ends = points.iter().skip(settled).flat_map(|point| [point.outer.low, point.outer.high, point.inner.low, point.inner.high]);
     let axis = Axis::of(ends, HEIGHT, 6.0);
     let last = points.len().saturating_sub(1).max(1) as f64;
     let x = |number: usize| LEFT + number as f64 / last * (WIDTH - LEFT - 20.0);
-    let area = |of: fn(&Point) -> (f64, f64)| {
-        let upper = points.iter().enumerate().map(|(number, point)| (x(number), axis.at(of(point).1)));
-        let lower = points.iter().enumerate().rev().map(|(number, point)| (x(number), axis.at(of(point).0)));
+    let area = |of: fn(&Point) -> Ends| {
+        let upper = points.iter().enumerate().map(|(number, point)| (x(number), axis.at(of(point).high)));
+        let lower = points.iter().enumerate().rev().map(|(number, point)| (x(number), axis.at(of(point).low)));
         path(upper.chain(lower)) + " Z"
     };
     let every = points.len().div_ceil(TICKS_MAX).max(1);
@@ -111,7 +116,7 @@ pub(super) fn band(points: &[Point]) -> Markup {
             path.middle d=(path(points.iter().enumerate().map(|(number, point)| (x(number), axis.at(point.middle))))) {}
             @for (number, point) in points.iter().enumerate() {
                 circle.mark cx=(place(x(number))) cy=(place(axis.at(point.middle))) r="2.5" {
-                    title { (point.label) ": " (short(point.middle)) " (" (short(point.outer.0)) " … " (short(point.outer.1)) ")" }
+                    title { (point.label) ": " (short(point.middle)) " (" (short(point.outer.low)) " … " (short(point.outer.high)) ")" }
                 }
                 @if number % every == 0 { text x=(place(x(number))) y=(HEIGHT + 18.0) text-anchor="middle" { (point.label) } }
             }
@@ -119,7 +124,7 @@ pub(super) fn band(points: &[Point]) -> Markup {
     }
 }
 
-/// The share of the first treatment by day, odd days in another colour, under the number of subjects.
+/// The number of subjects by day, odd days in another colour.
 pub(super) fn division(days: &[DayOf], names: &[&str]) -> Markup {
     let most = days.iter().map(|day| day.subjects.iter().sum::<u64>()).max().unwrap_or_default().max(1) as f64;
     let width = (WIDTH - LEFT - 20.0) / days.len().max(1) as f64;
@@ -131,8 +136,7 @@ pub(super) fn division(days: &[DayOf], names: &[&str]) -> Markup {
             @for (number, day) in days.iter().enumerate() {
                 @let all = day.subjects.iter().sum::<u64>() as f64;
                 @let high = all / most * (HEIGHT - 10.0);
-                @let is_odd = day.p_value.is_some_and(|p| p < ODD);
-                rect class=(if is_odd { "bar odd" } else { "bar" }) x=(place(LEFT + width * number as f64)) width=(place((width - 1.0).max(0.5))) y=(place(HEIGHT - high)) height=(place(high)) {
+                rect class=(if day.is_odd() { "bar odd" } else { "bar" }) x=(place(LEFT + width * number as f64)) width=(place((width - 1.0).max(0.5))) y=(place(HEIGHT - high)) height=(place(high)) {
                     title {
                         (day.date) ": "
                         @for (name, subjects) in names.iter().zip(&day.subjects) { (name) " " (subjects) ", " }

@@ -1,15 +1,17 @@
 //! Whether a result can be trusted.
 
+use std::fmt;
+
 use chrono::{Datelike as _, NaiveDate};
 use serde::Serialize;
 
 use super::arms::Who;
-use super::{DayOf, MetricReport, View};
+use super::{DayOf, MetricReport, View, shown_p_value};
 use crate::statistics::distribution::normal_upper;
 use crate::statistics::{SampleRatio, holm};
 
 /// Below it the division of subjects is no chance (Fabijan and others 2019 take 0.0005 to 0.01).
-const SAMPLE_RATIO_ERROR: f64 = 0.001;
+pub(super) const SAMPLE_RATIO_ERROR: f64 = 0.001;
 /// Below it the effect is another in the first days than later.
 const NOVELTY_ERROR: f64 = 0.01;
 /// Shares above which something is told as a warning, and as a failure.
@@ -42,6 +44,16 @@ pub enum State {
     Warning,
     /// As it should be.
     Passed,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "failed",
+            Self::Warning => "warning",
+            Self::Passed => "passed",
+        })
+    }
 }
 
 /// The p-value of the sample ratio check; nothing where nobody came.
@@ -106,10 +118,10 @@ fn division(days: &[DayOf], view: &View<'_>) -> Check {
             State::Failed,
             format!(
                 "{told} is no chance (p = {}): subjects are lost or doubled on one side, and no number below can be trusted",
-                number(p)
+                shown_p_value(p)
             ),
         ),
-        Some(p) => (State::Passed, format!("{told}, as assigned (p = {})", number(p))),
+        Some(p) => (State::Passed, format!("{told}, as assigned (p = {})", shown_p_value(p))),
     };
     Check { check: "sample ratio", state, what }
 }
@@ -262,7 +274,7 @@ fn novelty(metric: &MetricReport) -> Vec<Check> {
             signed(first),
             last / 3 + 1,
             signed(rest),
-            number(p)
+            shown_p_value(p)
         );
         Some(if p < NOVELTY_ERROR {
             Check { check: "novelty", state: State::Warning, what: format!("{told}: the effect changes as subjects get used to it") }
@@ -271,10 +283,6 @@ fn novelty(metric: &MetricReport) -> Vec<Check> {
         })
     };
     variations.into_iter().filter_map(of).collect()
-}
-
-fn number(p: f64) -> String {
-    if p < 0.0001 { format!("{p:.1e}") } else { format!("{p:.4}") }
 }
 
 fn signed(value: f64) -> String {

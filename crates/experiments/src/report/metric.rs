@@ -1,5 +1,7 @@
 //! What is told of one metric.
 
+use std::fmt;
+
 use chrono::NaiveDate;
 use serde::Serialize;
 
@@ -157,6 +159,17 @@ pub enum Verdict {
     NoDifferenceFound,
     /// It cannot be told.
     Undetermined,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::NoDifferenceFound => "no difference found",
+            Self::Undetermined => "cannot be told",
+        })
+    }
 }
 
 /// An effect with the subjects that came up to a day.

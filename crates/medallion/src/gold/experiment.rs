@@ -16,8 +16,8 @@
 
 use std::time::Duration;
 
-use chrono::Days;
-use experiments::definition::{Definition, Events, Experiment, Kind, Metric, Segment, Subject};
+use chrono::{DateTime, Days, Utc};
+use experiments::definition::{Definition, Events, Experiment, Kind, Metric, Segment, Subject, literal as text};
 
 use super::{Input, Model, SCHEMA, Span};
 
@@ -162,7 +162,7 @@ impl Writer<'_> {
         let segments: String = self
             .segments()
             .map(|(name, segment)| match segment {
-                Segment::Column(column) => format!(",\n    CAST({column} AS {TEXT}) AS {name}"),
+                Segment::Column(column) => format!(",\n    CAST({column} AS STRING) AS {name}"),
                 Segment::Property(name_of) => format!(",\n    {} AS {name}", property(name_of)),
             })
             .collect();
@@ -536,16 +536,11 @@ SELECT
 FROM wide AS w CROSS JOIN (VALUES {metrics}) AS m(metric)",
             table = self.tables.subjects,
             segments = segments.join(", "),
-            metrics = self.metric_values(&self.metrics),
+            metrics = rows_of(&self.metrics),
         );
         let keys = ["event_date", "variation_id", "segment", "segment_value", "metric"];
         let grain = "a day of first exposures, variation, segment and metric";
         self.model(&self.tables.metrics, "Sums over the subjects", grain, &keys, vec![same(&self.tables.subjects)], sql)
-    }
-
-    #[expect(clippy::unused_self, reason = "a question asked of the writer as all others")]
-    fn metric_values(&self, metrics: &[&Metric]) -> String {
-        metrics.iter().map(|metric| format!("({})", text(&metric.name))).collect::<Vec<_>>().join(", ")
     }
 
     fn values(&self) -> Model {
@@ -571,7 +566,7 @@ SELECT
 FROM rounded
 GROUP BY event_date, variation_id, metric, micros",
             table = self.tables.subjects,
-            names = self.metric_values(&metrics),
+            names = rows_of(&metrics),
             last = 10_i64.pow(15),
             value = seconds("micros"),
         );
@@ -639,7 +634,7 @@ FROM wide AS w CROSS JOIN (VALUES {names}) AS m(metric)",
             table = self.tables.subjects,
             sums = cases("s"),
             squares = cases("ss"),
-            names = self.metric_values(&metrics),
+            names = rows_of(&metrics),
         );
         let mut reads = vec![same(&self.tables.subjects)];
         reads.extend(self.reads_of_subjects().into_iter().filter(|input| input.table != self.tables.exposures).map(|mut input| {
@@ -708,17 +703,16 @@ GROUP BY t.event_date, {variation}, m.measure",
     }
 }
 
-const TEXT: &str = "STRING";
-
 fn same(table: &str) -> Input {
     Input { table: table.to_owned(), span: Span::SAME }
 }
 
-fn text(value: &str) -> String {
-    experiments::definition::literal(value)
+/// The names of metrics as the rows of a `VALUES`.
+fn rows_of(metrics: &[&Metric]) -> String {
+    metrics.iter().map(|metric| format!("({})", text(&metric.name))).collect::<Vec<_>>().join(", ")
 }
 
-fn at(time: chrono::DateTime<chrono::Utc>) -> String {
+fn at(time: DateTime<Utc>) -> String {
     format!("CAST('{}' AS TIMESTAMP)", time.format("%Y-%m-%dT%H:%M:%S%.6fZ"))
 }
 

@@ -44,24 +44,22 @@ pub fn view(span: Span, partitions: &[String], column: &str, is_date: bool) -> S
 
 /// `column IN (…)`, for texts or dates.
 pub fn one_of(column: &str, values: &[String], is_date: bool) -> String {
-    let literal = |value: &String| {
-        let quoted = format!("'{}'", value.replace('\'', "''"));
-        if is_date { format!("DATE {quoted}") } else { quoted }
-    };
-    format!("{column} IN ({})", values.iter().map(literal).collect::<Vec<_>>().join(", "))
+    format!("{column} IN ({})", values.iter().map(|value| literal(value, is_date)).collect::<Vec<_>>().join(", "))
 }
 
 /// A query that gives these partitions, in one column.
 pub fn values(column: &str, partitions: &[String], is_date: bool) -> String {
-    let quoted = |value: &String| {
-        let quoted = format!("'{}'", value.replace('\'', "''"));
-        if is_date { format!("(DATE {quoted})") } else { format!("({quoted})") }
-    };
     if partitions.is_empty() {
-        let none = if is_date { "CAST(NULL AS DATE)" } else { "CAST(NULL AS STRING)" };
-        return format!("SELECT {none} AS {column} WHERE FALSE");
+        let none = if is_date { "DATE" } else { "STRING" };
+        return format!("SELECT CAST(NULL AS {none}) AS {column} WHERE FALSE");
     }
-    format!("SELECT * FROM (VALUES {}) AS made({column})", partitions.iter().map(quoted).collect::<Vec<_>>().join(", "))
+    let rows: Vec<String> = partitions.iter().map(|value| format!("({})", literal(value, is_date))).collect();
+    format!("SELECT * FROM (VALUES {}) AS made({column})", rows.join(", "))
+}
+
+fn literal(value: &str, is_date: bool) -> String {
+    let quoted = format!("'{}'", value.replace('\'', "''"));
+    if is_date { format!("DATE {quoted}") } else { quoted }
 }
 
 /// The days needed, those that meet or overlap joined. `None` is no bound.

@@ -12,16 +12,12 @@ use lake::Lake;
 use medallion::gold::experiment::Tables;
 
 use super::fed::RECEIVED;
+use super::folder::{self, failed};
 use crate::config::Config;
 use crate::error::Error;
 
 /// The file of the metrics.
 const METRICS: &str = "metrics";
-/// Files that are read at most.
-const FILES_MAX: usize = 1_000;
-/// The size of one, in bytes.
-const BYTES_MAX: u64 = 1 << 20;
-
 /// A file, with the experiment it defines or what is wrong with it.
 pub type Defined = (PathBuf, Result<Experiment, Error>);
 
@@ -38,7 +34,7 @@ pub fn load(folder: &Path) -> Result<Vec<Experiment>, Error> {
 /// # Errors
 /// `Setting` where the folder or its metrics cannot be read.
 pub fn all(folder: &Path) -> Result<Vec<Defined>, Error> {
-    let mut paths = files(folder)?;
+    let mut paths = folder::files(folder, "experiments", &["yaml", "yml"])?;
     let metrics: BTreeMap<String, Metric> = match paths.iter().position(|path| path.file_stem().is_some_and(|name| name == METRICS)) {
         Some(place) => parsed(&paths.remove(place))?,
         None => {
@@ -70,34 +66,8 @@ pub fn all(folder: &Path) -> Result<Vec<Defined>, Error> {
     Ok(experiments)
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries =
-        std::fs::read_dir(folder).map_err(|error| failed(folder, &format!("the folder of experiments cannot be read: {error}")))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| failed(folder, &error))?.path();
-        if matches!(path.extension().and_then(|end| end.to_str()), Some("yaml" | "yml")) {
-            paths.push(path);
-        }
-    }
-    if paths.len() > FILES_MAX {
-        return Err(failed(folder, &format!("there are {} files; at most {FILES_MAX} are read", paths.len())));
-    }
-    paths.sort();
-    Ok(paths)
-}
-
 fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = std::fs::metadata(path).map_err(|error| failed(path, &error))?.len();
-    if bytes > BYTES_MAX {
-        return Err(failed(path, &format!("it has {bytes} bytes; at most {BYTES_MAX} are read")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| failed(path, &error))?;
-    serde_saphyr::from_str(&text).map_err(|error| failed(path, &error.without_snippet()))
-}
-
-fn failed(path: &Path, what: &dyn std::fmt::Display) -> Error {
-    Error::Setting(format!("{}: {what}", path.display()))
+    serde_saphyr::from_str(&folder::text(path)?).map_err(|error| failed(path, &error.without_snippet()))
 }
 
 /// What Gold has of an experiment. A table that was not made yet has nothing.
@@ -106,69 +76,55 @@ fn failed(path: &Path, what: &dyn std::fmt::Display) -> Error {
 /// `Retry` when the store fails; `Query` for a table that is not as it is made.
 pub async fn read(lake: &Lake, config: &Config, experiment: &Experiment) -> Result<Gold, Error> {
     let tables = Tables::of(experiment);
-    let mut gold = Gold::default();
     let sums = "SELECT event_date, subjects, CAST(sum AS VARCHAR) AS sum_text, CAST(sum_of_squares AS VARCHAR) AS sum_of_squares_text, CAST(other_sum AS VARCHAR) AS other_sum_text, CAST(other_sum_of_squares AS VARCHAR) AS other_sum_of_squares_text,
             CAST(sum_of_products AS VARCHAR) AS sum_of_products_text, variation_id, segment, segment_value, metric
         FROM {} ORDER BY event_date, variation_id, segment, segment_value, metric";
-    let columns = |batch: &RecordBatch, rows: &mut Vec<SumsRow>| {
-        rows.extend((0..batch.num_rows()).filter_map(|row| {
-            Some(SumsRow {
-                date: date(batch, 0, row)?,
-                subjects: whole(batch, 1, row),
-                sum: number(batch, 2, row),
-                sum_of_squares: number(batch, 3, row),
-                other_sum: number(batch, 4, row),
-                other_sum_of_squares: number(batch, 5, row),
-                sum_of_products: number(batch, 6, row),
-                variation: text(batch, 7, row),
-                segment: text(batch, 8, row),
-                part: text(batch, 9, row),
-                metric: text(batch, 10, row),
-            })
-        }));
-    };
-    collect(lake, &tables.metrics, sums, &mut gold.sums, columns).await?;
+    let sums = collect(lake, &tables.metrics, sums, |batch, row| {
+        Some(SumsRow {
+            date: date(batch, 0, row)?,
+            subjects: whole(batch, 1, row),
+            sum: number(batch, 2, row),
+            sum_of_squares: number(batch, 3, row),
+            other_sum: number(batch, 4, row),
+            other_sum_of_squares: number(batch, 5, row),
+            sum_of_products: number(batch, 6, row),
+            variation: text(batch, 7, row),
+            segment: text(batch, 8, row),
+            part: text(batch, 9, row),
+            metric: text(batch, 10, row),
+        })
+    });
     let counts = "SELECT event_date, count, variation_id, measure FROM {} ORDER BY event_date, variation_id, measure";
-    let columns = |batch: &RecordBatch, rows: &mut Vec<CountRow>| {
-        rows.extend((0..batch.num_rows()).filter_map(|row| {
-            Some(CountRow {
-                date: date(batch, 0, row)?,
-                count: whole(batch, 1, row),
-                variation: text(batch, 2, row),
-                measure: text(batch, 3, row),
-            })
-        }));
-    };
-    collect(lake, &tables.counts, counts, &mut gold.counts, columns).await?;
+    let counts = collect(lake, &tables.counts, counts, |batch, row| {
+        let (variation, measure) = (text(batch, 2, row), text(batch, 3, row));
+        Some(CountRow { date: date(batch, 0, row)?, count: whole(batch, 1, row), variation, measure })
+    });
     let values = "SELECT event_date, subjects, CAST(value AS VARCHAR) AS value_text, variation_id, metric FROM {} ORDER BY event_date, variation_id, metric, value";
-    let columns = |batch: &RecordBatch, rows: &mut Vec<ValueRow>| {
-        rows.extend((0..batch.num_rows()).filter_map(|row| {
-            let (subjects, value) = (whole(batch, 1, row), number(batch, 2, row));
-            Some(ValueRow { date: date(batch, 0, row)?, subjects, value, variation: text(batch, 3, row), metric: text(batch, 4, row) })
-        }));
-    };
-    collect(lake, &tables.values, values, &mut gold.values, columns).await?;
+    let values = collect(lake, &tables.values, values, |batch, row| {
+        let (subjects, value) = (whole(batch, 1, row), number(batch, 2, row));
+        Some(ValueRow { date: date(batch, 0, row)?, subjects, value, variation: text(batch, 3, row), metric: text(batch, 4, row) })
+    });
     let ages = "SELECT event_date, age, CAST(sum AS VARCHAR) AS sum_text, CAST(sum_of_squares AS VARCHAR) AS sum_of_squares_text, variation_id, metric FROM {} ORDER BY event_date, variation_id, metric, age";
-    let columns = |batch: &RecordBatch, rows: &mut Vec<AgeRow>| {
-        rows.extend((0..batch.num_rows()).filter_map(|row| {
-            Some(AgeRow {
-                date: date(batch, 0, row)?,
-                age: u32::try_from(whole(batch, 1, row)).ok()?,
-                sum: number(batch, 2, row),
-                sum_of_squares: number(batch, 3, row),
-                variation: text(batch, 4, row),
-                metric: text(batch, 5, row),
-            })
-        }));
-    };
-    collect(lake, &tables.ages, ages, &mut gold.ages, columns).await?;
+    let ages = collect(lake, &tables.ages, ages, |batch, row| {
+        Some(AgeRow {
+            date: date(batch, 0, row)?,
+            age: u32::try_from(whole(batch, 1, row)).ok()?,
+            sum: number(batch, 2, row),
+            sum_of_squares: number(batch, 3, row),
+            variation: text(batch, 4, row),
+            metric: text(batch, 5, row),
+        })
+    });
     let kept_out = "SELECT ingest_date, sum(events) FROM {} WHERE stage = 'plan' GROUP BY ingest_date ORDER BY ingest_date";
-    let columns = |batch: &RecordBatch, rows: &mut Vec<(NaiveDate, u64)>| {
-        rows.extend((0..batch.num_rows()).filter_map(|row| Some((date(batch, 0, row)?, whole(batch, 1, row)))));
-    };
-    collect(lake, "gold.dead_letters_by_day", kept_out, &mut gold.kept_out, columns).await?;
-    gold.final_up_to_micros = final_up_to(lake, config, &tables).await?;
-    Ok(gold)
+    let kept_out = collect(lake, "gold.dead_letters_by_day", kept_out, |batch, row| Some((date(batch, 0, row)?, whole(batch, 1, row))));
+    Ok(Gold {
+        sums: sums.await?,
+        counts: counts.await?,
+        values: values.await?,
+        ages: ages.await?,
+        kept_out: kept_out.await?,
+        final_up_to_micros: final_up_to(lake, config, &tables).await?,
+    })
 }
 
 /// Up to when everything is in all tables of an experiment that is not late, in microseconds.
@@ -183,15 +139,14 @@ async fn final_up_to(lake: &Lake, config: &Config, tables: &Tables) -> Result<Op
     Ok(reached.map(|received| received.saturating_sub(lateness)))
 }
 
-async fn collect<T>(lake: &Lake, table: &str, sql: &str, rows: &mut Vec<T>, read: impl Fn(&RecordBatch, &mut Vec<T>)) -> Result<(), Error> {
-    let Some(provider) = lake.provider(table).await? else { return Ok(()) };
+/// The rows of a query over one table, of which there are none where there is no table.
+async fn collect<T>(lake: &Lake, table: &str, sql: &str, read: impl Fn(&RecordBatch, usize) -> Option<T>) -> Result<Vec<T>, Error> {
+    let Some(provider) = lake.provider(table).await? else { return Ok(Vec::new()) };
     let session = lake.bare_session()?;
     session.register_table(table, provider).map_err(Error::query(table))?;
     let batches = async { session.sql(&sql.replace("{}", table)).await?.collect().await };
-    for batch in batches.await.map_err(Error::query(table))? {
-        read(&batch, rows);
-    }
-    Ok(())
+    let batches = batches.await.map_err(Error::query(table))?;
+    Ok(batches.iter().flat_map(|batch| (0..batch.num_rows()).filter_map(|row| read(batch, row))).collect())
 }
 
 fn date(batch: &RecordBatch, column: usize, row: usize) -> Option<NaiveDate> {

@@ -6,12 +6,8 @@ use std::sync::Arc;
 use experiments::definition::Experiment;
 use medallion::gold::{Declared, Model, built_in, experiment};
 
+use super::folder::{self, failed};
 use crate::error::Error;
-
-/// Files of models that are read at most.
-const FILES_MAX: usize = 1_000;
-/// The size of one, in bytes.
-const BYTES_MAX: u64 = 1 << 20;
 
 /// Models, each after those it reads. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,26 +52,9 @@ impl Models {
 }
 
 fn read(folder: &Path) -> Result<Vec<Model>, Error> {
-    let failed = |path: &Path, what: &dyn std::fmt::Display| Error::Setting(format!("{}: {what}", path.display()));
-    let entries = std::fs::read_dir(folder).map_err(|error| failed(folder, &format!("the folder of models cannot be read: {error}")))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| failed(folder, &error))?.path();
-        if matches!(path.extension().and_then(|end| end.to_str()), Some("sql" | "yaml" | "yml")) {
-            paths.push(path);
-        }
-    }
-    if paths.len() > FILES_MAX {
-        return Err(failed(folder, &format!("there are {} models; at most {FILES_MAX} are read", paths.len())));
-    }
-    paths.sort();
     let mut models: Vec<Model> = Vec::new();
-    for path in paths {
-        let bytes = std::fs::metadata(&path).map_err(|error| failed(&path, &error))?.len();
-        if bytes > BYTES_MAX {
-            return Err(failed(&path, &format!("it has {bytes} bytes; a model has at most {BYTES_MAX}")));
-        }
-        let text = std::fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
+    for path in folder::files(folder, "models", &["sql", "yaml", "yml"])? {
+        let text = folder::text(&path)?;
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         let model = if path.extension().is_some_and(|end| end == "sql") {
             Model::parse(name, &text).map_err(|error| failed(&path, &error))?

@@ -11,7 +11,6 @@ use super::flaws::Found as FoundBy;
 use super::found::Found;
 use super::gate::Answers;
 
-mod picture;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use experiments::definition::Experiment;
 use experiments::report::Report;
 use lake::Lake;
 use pipeline::gold::experiments::read;
@@ -31,6 +32,15 @@ struct Pages {
     settings: Settings,
     /// Opened when it is first asked for: it may not be there before.
     lake: OnceCell<Lake>,
+}
+
+/// Why there is no page.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        plain(self.0, &self.1)
+    }
 }
 
 /// Listens, where the role and the settings say so.
@@ -83,48 +93,39 @@ struct Asked {
     format: Option<String>,
 }
 
-async fn index(State(pages): State<Arc<Pages>>) -> Response {
+async fn index(State(pages): State<Arc<Pages>>) -> Result<Response, Refused> {
     let mut reports = Vec::new();
-    let defined = match pages.settings.pipeline.experiments() {
-        Ok(defined) => defined,
-        Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    };
-    for defined in &defined {
-        match pages.report(defined).await {
-            Ok(report) => reports.push(report),
-            Err(answer) => return answer,
-        }
+    for defined in &pages.defined()? {
+        reports.push(pages.report(defined).await?);
     }
-    shown(HTML, experiment::index(&reports))
+    Ok(shown(HTML, experiment::index(&reports)))
 }
 
-async fn result(State(pages): State<Arc<Pages>>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Response {
-    let defined = match pages.settings.pipeline.experiments() {
-        Ok(defined) => defined,
-        Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    };
+async fn result(State(pages): State<Arc<Pages>>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Result<Response, Refused> {
+    let defined = pages.defined()?;
     let Some(found) = defined.iter().find(|found| found.definition.key == name) else {
-        return plain(StatusCode::NOT_FOUND, "There is no such experiment; /experiments has those there are.");
+        return Err(Refused(StatusCode::NOT_FOUND, "There is no such experiment; /experiments has those there are.".to_owned()));
     };
-    let report = match pages.report(found).await {
-        Ok(report) => report,
-        Err(answer) => return answer,
-    };
+    let report = pages.report(found).await?;
     match asked.format.as_deref() {
-        None | Some("html") => shown(HTML, experiment::page(&report)),
+        None | Some("html") => Ok(shown(HTML, experiment::page(&report))),
         Some("json") => match serde_json::to_string(&report) {
-            Ok(text) => shown(JSON, text),
-            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            Ok(text) => Ok(shown(JSON, text)),
+            Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
         },
-        Some(_) => plain(StatusCode::BAD_REQUEST, "The format is html or json."),
+        Some(_) => Err(Refused(StatusCode::BAD_REQUEST, "The format is html or json.".to_owned())),
     }
 }
 
 impl Pages {
-    async fn report(&self, defined: &experiments::definition::Experiment) -> Result<Report, Response> {
+    fn defined(&self) -> Result<Vec<Experiment>, Refused> {
+        self.settings.pipeline.experiments().map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    }
+
+    async fn report(&self, defined: &Experiment) -> Result<Report, Refused> {
         let refused = |what: String| {
             tracing::warn!(error = what, "a page of the console cannot be made");
-            plain(StatusCode::SERVICE_UNAVAILABLE, &what)
+            Refused(StatusCode::SERVICE_UNAVAILABLE, what)
         };
         let open = || async { Lake::open(&self.settings.lake_location(), self.settings.lake.options.clone()).await };
         let lake = self.lake.get_or_try_init(open).await.map_err(|error| refused(error.to_string()))?;

@@ -3,7 +3,6 @@
 //! Sent again: after 429, 5xx and when no answer came. The pause is random up to a bound that doubles ("full jitter", so that many senders do not come back
 //! together), and never shorter than `Retry-After` asks. A batch that is too large as a whole is divided.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -13,6 +12,7 @@ use serde::Deserialize;
 
 use super::batches::Batch;
 use super::line::Shape;
+use crate::settings;
 
 /// The bound of the first pause; it doubles with each.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -100,8 +100,7 @@ impl Target {
 
 /// A proxy could not reach this machine under that name.
 fn is_this_machine(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    url.host_str().is_some_and(settings::is_loopback)
 }
 
 /// Sends a batch until there is an answer. Returns the pieces in which it went, one as a rule, each with what became of it.

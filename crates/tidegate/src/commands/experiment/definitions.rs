@@ -12,22 +12,13 @@ use crate::commands::say;
 use crate::output;
 use crate::settings::Settings;
 
-/// The experiments of the settings.
-///
-/// # Errors
-///
-/// Where a definition cannot be used.
-pub(super) fn defined(settings: &Settings) -> anyhow::Result<Vec<Experiment>> {
-    Ok(settings.pipeline.experiments()?)
-}
-
 /// The one with this key.
 ///
 /// # Errors
 ///
 /// Where there is none, with those there are.
 pub(super) fn named(settings: &Settings, name: &str) -> anyhow::Result<Experiment> {
-    let experiments = defined(settings)?;
+    let experiments = settings.pipeline.experiments()?;
     let names: Vec<String> = experiments.iter().map(|experiment| experiment.definition.key.clone()).collect();
     if let Some(found) = experiments.into_iter().find(|experiment| experiment.definition.key == name) {
         return Ok(found);

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use experiments::definition::{Experiment, Kind, Role};
-use experiments::report::{Check, EffectOf, MetricReport, Report, State, Told, Verdict};
+use experiments::report::{Check, EffectOf, MetricReport, Report, State, Told, shown_p_value};
+use experiments::statistics::Interval;
 use lake::Lake;
 use serde_json::json;
 
 use super::{ListArgs, ResultArgs, definitions};
 use crate::commands::say;
+use crate::output::picture::{self, Axis};
 use crate::output::{self, Format};
 use crate::settings::Settings;
 
@@ -43,24 +45,20 @@ async fn made(lake: &Lake, settings: &Settings, experiment: &Experiment) -> anyh
 pub(super) async fn list(args: ListArgs) -> anyhow::Result<bool> {
     let (lake, settings) = args.lake.open_with_settings().await?;
     let mut rows = output::stdout(args.format, ["experiment", "start", "end", "subjects", "trust", "verdict"].map(str::to_owned).into())?;
-    for experiment in definitions::defined(&settings)? {
+    for experiment in settings.pipeline.experiments()? {
         let report = made(&lake, &settings, &experiment).await?;
-        let subjects: u64 = report.variations.iter().map(|variation| variation.subjects).sum();
-        let worst = report.health.iter().map(|check| check.state).min().unwrap_or(State::Passed);
         let verdicts: Vec<String> = report
             .metrics
             .iter()
             .filter(|metric| metric.role == Role::Primary)
-            .flat_map(|metric| {
-                metric.effects.iter().map(|effect| format!("{}: {} {}", metric.metric, effect.variation, verdict(effect.verdict)))
-            })
+            .flat_map(|metric| metric.effects.iter().map(|effect| format!("{}: {} {}", metric.metric, effect.variation, effect.verdict)))
             .collect();
         let cells = vec![
             json!(report.experiment),
             json!(report.start.format("%Y-%m-%d").to_string()),
             json!(report.end.map(|end| end.format("%Y-%m-%d").to_string())),
-            json!(subjects),
-            json!(state(worst)),
+            json!(report.subjects()),
+            json!(report.trust()),
             json!(verdicts.join("; ")),
         ];
         if !rows.write(cells)? {
@@ -159,12 +157,16 @@ fn text(report: &Report) -> anyhow::Result<String> {
             variation.variation, variation.subjects, variation.contaminated
         )?;
     }
-    let ends: Vec<(f64, f64)> = effects(report).filter_map(|(_, effect)| effect.lift).map(|lift| ends(report, &lift)).collect();
-    let low = ends.iter().map(|(low, _)| *low).fold(0.0, f64::min);
-    let high = ends.iter().map(|(_, high)| *high).fold(0.0, f64::max);
+    let lifts: Vec<Interval> = effects(report).filter_map(|(_, effect)| effect.lift).map(|lift| report.interval(&lift)).collect();
+    let axis = Axis {
+        from: lifts.iter().map(|interval| interval.low).fold(0.0, f64::min),
+        to: lifts.iter().map(|interval| interval.high).fold(0.0, f64::max),
+        width: PICTURE,
+        shows_zero: true,
+    };
     writeln!(out)?;
     for metric in &report.metrics {
-        writeln!(out, "{}  ({})", metric.metric, role(metric.role))?;
+        writeln!(out, "{}  ({})", metric.metric, metric.role)?;
         for arm in &metric.arms {
             let mean = arm.mean.map_or_else(|| "cannot be told".to_owned(), |mean| value(metric.kind, mean));
             writeln!(out, "  {:<22} {mean:>14}  of {} subjects", arm.variation, arm.subjects)?;
@@ -179,31 +181,30 @@ fn text(report: &Report) -> anyhow::Result<String> {
                 )?;
                 continue;
             };
-            let (from, to) = self::ends(report, &lift);
-            let p = if report.is_final { difference.p_value } else { difference.always_valid_p_value };
+            let Interval { low, high } = report.interval(&lift);
             writeln!(
                 out,
                 "  {:<22} {:>+13.2} %  {:+.2} … {:+.2} %, p {}, chance to win {}: {}",
                 effect.variation,
                 lift.estimate * 100.0,
-                from * 100.0,
-                to * 100.0,
-                p_value(p),
+                low * 100.0,
+                high * 100.0,
+                shown_p_value(report.p_value(&difference)),
                 effect.bayes.map_or_else(|| "–".to_owned(), |bayes| format!("{:.1} %", bayes.chance_to_win * 100.0)),
-                verdict(effect.verdict)
+                effect.verdict
             )?;
-            writeln!(out, "  {:<22} {}", "", picture(from, lift.estimate, to, (low, high)))?;
+            writeln!(out, "  {:<22} {}", "", picture::interval(low, lift.estimate, high, &axis))?;
             if let Some(adjusted) = &effect.adjusted {
                 let lift = adjusted.lift.unwrap_or(adjusted.difference);
-                let (from, to) = self::ends(report, &lift);
+                let Interval { low, high } = report.interval(&lift);
                 writeln!(
                     out,
                     "  {:<22} {:>+13.2} %  {:+.2} … {:+.2} %, p {}: what was so before taken out, {:.1} % of the variance",
                     "  adjusted (CUPED)",
                     lift.estimate * 100.0,
-                    from * 100.0,
-                    to * 100.0,
-                    p_value(if report.is_final { adjusted.difference.p_value } else { adjusted.difference.always_valid_p_value }),
+                    low * 100.0,
+                    high * 100.0,
+                    shown_p_value(report.p_value(&adjusted.difference)),
                     adjusted.variance_reduction * 100.0
                 )?;
             }
@@ -229,74 +230,10 @@ fn text(report: &Report) -> anyhow::Result<String> {
     Ok(out)
 }
 
-fn ends(report: &Report, told: &Told) -> (f64, f64) {
-    let interval = if report.is_final { told.interval } else { told.always_valid_interval };
-    (interval.low, interval.high)
-}
-
-/// An interval on an axis on which zero has its place.
-fn picture(low: f64, middle: f64, high: f64, (from, to): (f64, f64)) -> String {
-    let place = |value: f64| {
-        let share = if to > from { (value - from) / (to - from) } else { 0.0 };
-        // Casting saturates, so what lies outside is shown at the edge.
-        ((share * (PICTURE - 1) as f64).round() as usize).min(PICTURE - 1)
-    };
-    let (low, middle, high, zero) = (place(low), place(middle), place(high), place(0.0));
-    let sign = |at: usize| match at {
-        at if at == middle => '●',
-        at if at == low => '├',
-        at if at == high => '┤',
-        at if low < at && at < high => '─',
-        at if at == zero => '┊',
-        _ => ' ',
-    };
-    (0..PICTURE).map(sign).collect::<String>().trim_end().to_owned()
-}
-
 fn value(kind: Kind, mean: f64) -> String {
     match kind {
         Kind::Proportion | Kind::Retention | Kind::Funnel => format!("{:.2} %", mean * 100.0),
         Kind::TimeTo => format!("{:.2} h", mean / 3_600.0),
         Kind::Count | Kind::Sum | Kind::Mean | Kind::Ratio => format!("{mean:.4}"),
-    }
-}
-
-fn p_value(p: f64) -> String {
-    if p < 0.0001 { format!("{p:.1e}") } else { format!("{p:.4}") }
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Primary => "primary",
-        Role::Secondary => "secondary",
-        Role::Guardrail => "guardrail",
-    }
-}
-
-fn state(state: State) -> &'static str {
-    match state {
-        State::Failed => "failed",
-        State::Warning => "warning",
-        State::Passed => "passed",
-    }
-}
-
-fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Better => "better",
-        Verdict::Worse => "worse",
-        Verdict::NoDifferenceFound => "no difference found",
-        Verdict::Undetermined => "cannot be told",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interval_lies_where_it_should() {
-        assert_eq!(picture(0.1, 0.2, 0.3, (0.0, 0.35)), "┊         ├─────────●─────────┤");
-        assert_eq!(picture(-1.0, 0.0, 1.0, (-1.0, 1.0)).chars().count(), PICTURE);
     }
 }

@@ -2,8 +2,11 @@
 
 use std::fmt::{Result, Write};
 
-use super::picture;
 use super::{Arm, Check, Difference, Estimate, Experiment, Report};
+use crate::output::picture::{self, Axis};
+
+/// How wide the picture of an interval is, in characters.
+const WIDTH: usize = 44;
 
 /// The whole report as text.
 pub(crate) fn render(report: &Report) -> String {
@@ -91,12 +94,12 @@ fn intervals(out: &mut String, arms: &[Arm]) -> Result {
     // The axis ends at whole twentieths.
     let lowest = rates.iter().map(|(_, rate)| rate.low).fold(1.0, f64::min);
     let highest = rates.iter().map(|(_, rate)| rate.high).fold(0.0, f64::max);
-    let axis = ((lowest * 20.0).floor() / 20.0, (highest * 20.0).ceil() / 20.0);
+    let axis = Axis { from: (lowest * 20.0).floor() / 20.0, to: (highest * 20.0).ceil() / 20.0, width: WIDTH, shows_zero: false };
     for (id, Estimate { value, low, high }) in rates {
-        writeln!(out, "{id:10}  {}", picture::interval(low, value, high, axis))?;
+        writeln!(out, "{id:10}  {}", picture::interval(low, value, high, &axis))?;
     }
-    let (from, to) = (percent(axis.0), percent(axis.1));
-    let width = picture::WIDTH.saturating_sub(from.chars().count());
+    let (from, to) = (percent(axis.from), percent(axis.to));
+    let width = WIDTH.saturating_sub(from.chars().count());
     writeln!(out, "{:10}  {from}{to:>width$}\n", "")
 }
 

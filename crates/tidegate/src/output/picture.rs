@@ -1,28 +1,42 @@
 //! Small pictures in text.
 
-/// How wide the picture of an interval is, in characters.
-pub(super) const WIDTH: usize = 44;
+/// What an interval is drawn on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Axis {
+    /// Where it begins.
+    pub(crate) from: f64,
+    /// Where it ends.
+    pub(crate) to: f64,
+    /// How wide it is, in characters.
+    pub(crate) width: usize,
+    /// Whether zero, which is on it then, has a mark.
+    pub(crate) shows_zero: bool,
+}
 
-/// An interval with its middle on an axis from `from` to `to`: `   ├────●────┤  `.
-pub(super) fn interval(low: f64, middle: f64, high: f64, (from, to): (f64, f64)) -> String {
+/// An interval with its middle: `   ├────●────┤  `.
+pub(crate) fn interval(low: f64, middle: f64, high: f64, axis: &Axis) -> String {
+    let Axis { from, to, width, shows_zero } = *axis;
+    let last = width.saturating_sub(1);
     let place = |value: f64| {
         let share = if to > from { (value - from) / (to - from) } else { 0.0 };
         // Casting saturates, so what lies outside is shown at the edge.
-        ((share * (WIDTH - 1) as f64).round() as usize).min(WIDTH - 1)
+        ((share * last as f64).round() as usize).min(last)
     };
     let (low, middle, high) = (place(low), place(middle), place(high));
+    let zero = shows_zero.then(|| place(0.0));
     let sign = |at: usize| match at {
         at if at == middle => '●',
         at if at == low => '├',
         at if at == high => '┤',
         at if low < at && at < high => '─',
+        at if Some(at) == zero => '┊',
         _ => ' ',
     };
-    (0..WIDTH).map(sign).collect::<String>().trim_end().to_owned()
+    (0..width).map(sign).collect::<String>().trim_end().to_owned()
 }
 
 /// Numbers as a row of columns, the greatest one full.
-pub(super) fn sparkline(numbers: &[u64]) -> String {
+pub(crate) fn sparkline(numbers: &[u64]) -> String {
     const COLUMNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let greatest = numbers.iter().copied().max().unwrap_or_default().max(1);
     let column = |number: &u64| COLUMNS[(number.saturating_mul(7) / greatest) as usize];
@@ -33,17 +47,28 @@ pub(super) fn sparkline(numbers: &[u64]) -> String {
 mod tests {
     use super::*;
 
+    fn axis(from: f64, to: f64) -> Axis {
+        Axis { from, to, width: 44, shows_zero: false }
+    }
+
+    #[test]
+    fn zero_has_a_mark_where_no_interval_is() {
+        let drawn = |low, middle, high, (from, to)| interval(low, middle, high, &Axis { from, to, width: 36, shows_zero: true });
+        assert_eq!(drawn(0.1, 0.2, 0.3, (0.0, 0.35)), "┊         ├─────────●─────────┤");
+        assert_eq!(drawn(-1.0, 0.0, 1.0, (-1.0, 1.0)).chars().count(), 36);
+    }
+
     #[test]
     fn an_interval_lies_where_it_should() {
         let check = |low, middle, high, expect: &str| {
-            let drawn = interval(low, middle, high, (0.0, 43.0));
+            let drawn = interval(low, middle, high, &axis(0.0, 43.0));
             assert_eq!(drawn, expect, "{low} {middle} {high}");
         };
         check(2.0, 5.0, 9.0, "  ├──●───┤");
         check(0.0, 0.0, 0.0, "●");
         check(3.0, 3.0, 5.0, "   ●─┤");
         check(-9.0, 1.0, 99.0, "├●─────────────────────────────────────────┤");
-        assert_eq!(interval(1.0, 1.0, 1.0, (1.0, 1.0)), "●");
+        assert_eq!(interval(1.0, 1.0, 1.0, &axis(1.0, 1.0)), "●");
     }
 
     #[test]
