@@ -21,8 +21,10 @@ use experiments::definition::{Definition, Events, Experiment, Kind, Metric, Segm
 
 use super::{Input, Model, SCHEMA, Span};
 
-/// Days for which events before the first exposure, and after the window, are counted as such.
-const TOLD_DAYS: u32 = 7;
+/// Days before the first exposure whose events are counted as such.
+const TOLD_BEFORE_DAYS: u32 = 7;
+/// The same after the window. Every day of it is one more that each change makes anew.
+const TOLD_AFTER_DAYS: u32 = 1;
 /// They reach over days, so they are not made anew with every commit of Silver.
 const EVERY: Duration = Duration::from_secs(60);
 /// The largest amount that a subject has.
@@ -215,7 +217,7 @@ WHERE event_type = {event_type} AND {experiment_id} = {key}
         let unreadable = if unreadable.is_empty() { "FALSE".to_owned() } else { unreadable.join(" OR ") };
         let any: Vec<String> = quantities.iter().map(|quantity| format!("({})", quantity.events.sql())).collect();
         let from = start.date_naive().checked_sub_days(Days::new(self.days_before().into())).unwrap_or(start.date_naive());
-        let until = end.and_then(|end| end.date_naive().checked_add_days(Days::new((attribution_days + TOLD_DAYS).into())));
+        let until = end.and_then(|end| end.date_naive().checked_add_days(Days::new((attribution_days + TOLD_AFTER_DAYS).into())));
         let until = until.map_or_else(String::new, |day| format!(" AND event_date <= DATE '{day}'"));
         let sql = format!(
             "SELECT
@@ -236,7 +238,7 @@ WHERE event_date >= DATE '{from}'{until}
 
     /// Days before the first exposure that are looked at.
     fn days_before(&self) -> u32 {
-        self.definition.before_days.max(TOLD_DAYS)
+        self.definition.before_days.max(TOLD_BEFORE_DAYS)
     }
 
     /// Which user an anonymous id belongs to.
@@ -287,7 +289,7 @@ WHERE event_date >= DATE '{from}'{until}
         };
         let mut reads = vec![
             days(&self.tables.exposures, None, *attribution_days),
-            days(&self.tables.events, Some(self.days_before()), attribution_days + TOLD_DAYS),
+            days(&self.tables.events, Some(self.days_before()), attribution_days + TOLD_AFTER_DAYS),
         ];
         if *subject == Subject::Person {
             reads.push(days("gold.identity_links", None, *attribution_days));
@@ -369,7 +371,7 @@ WHERE event_date >= DATE '{from}'{until}
             segments = listed("e."),
             events = self.events_of_subjects(&format!("e.event_time{quantities}")),
             before = self.days_before(),
-            until = window + TOLD_DAYS,
+            until = window + TOLD_AFTER_DAYS,
         );
         let last = self.funnels(&mut sql);
         sql.push_str(&format!(
