@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
+use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use lake::functions::of_two_texts;
 use lake::{Added, Commit, Lake, Table, TableSpec};
@@ -315,24 +316,38 @@ impl Fed {
         let lot_max =
             if self.inputs.iter().any(|feed| is_unbounded(feed.input.span)) { PARTITIONS_OF_ALL_DAYS_MAX } else { PARTITIONS_MAX };
         let partitions: Vec<String> = due.partitions.into_iter().collect();
-        let lots: Vec<&[String]> = partitions.chunks(lot_max).collect();
-        let (last, mut made) = (lots.len().saturating_sub(1), Made { partitions: partitions.len() as u64, rows: 0 });
-        for (number, lot) in lots.iter().enumerate() {
-            let rows = self.compute(lake, lot, &due.newest).await?;
+        let mut made = Made { partitions: partitions.len() as u64, rows: 0 };
+        let (mut rest, mut size) = (partitions.as_slice(), lot_max);
+        while !rest.is_empty() {
+            let (lot, others) = rest.split_at(size.min(rest.len()));
+            let rows = match self.compute(lake, lot, &due.newest).await {
+                // How much a day holds is known only when it is made.
+                Err(error) if lot.len() > 1 && is_too_large(&error) => {
+                    size = lot.len().div_ceil(2);
+                    tracing::info!(
+                        model = self.model.name,
+                        partitions = size,
+                        "the query needs more memory than lake.query_memory_bytes_max: fewer partitions at a time"
+                    );
+                    continue;
+                }
+                rows => rows?,
+            };
             // The last lot's commit tells that the versions are reached: a crash before it computes some partitions again, to the same rows.
-            let progress = if number == last { std::mem::take(&mut progress) } else { Vec::new() };
+            let progress = if others.is_empty() { std::mem::take(&mut progress) } else { Vec::new() };
             let versions: Map<String, Value> =
                 self.inputs.iter().zip(&due.newest).map(|(feed, newest)| (feed.input.table.clone(), Value::from(*newest))).collect();
             let info = Map::from_iter([("stage".to_owned(), Value::from("gold")), ("input_versions".to_owned(), versions.into())]);
             made.rows +=
                 self.table.replace(&self.model.partition_by, lot, rows, Commit { progress, info, ..Commit::default() }).await?.rows;
+            rest = others;
         }
-        if lots.is_empty() && self.is_of_another_definition() {
+        if partitions.is_empty() && self.is_of_another_definition() {
             // There are no rows yet; that it was made of them is to be known all the same.
             let info = Map::from_iter([("stage".to_owned(), Value::from("gold"))]);
             self.table.append(Vec::new(), Commit { progress, info, ..Commit::default() }).await?;
         }
-        if lots.is_empty() {
+        if partitions.is_empty() {
             for (feed, newest) in self.inputs.iter_mut().zip(&due.newest) {
                 feed.through = *newest;
             }
@@ -370,6 +385,11 @@ impl Fed {
         // The query may end in a comment.
         format!("SELECT {} FROM (\n{}\n) AS model WHERE {condition}", columns.join(", "), self.model.sql)
     }
+}
+
+/// Whether a query ended because it may not have more memory.
+fn is_too_large(error: &Error) -> bool {
+    matches!(error, Error::Query { source, .. } if matches!(source.find_root(), DataFusionError::ResourcesExhausted(_)))
 }
 
 fn is_divided(table: &Table, column: &str) -> bool {
