@@ -36,6 +36,18 @@ pub enum Error {
         /// What DataFusion says.
         source: Box<DataFusionError>,
     },
+    /// One partition of a model of Gold needs more memory than a query may have.
+    #[error(
+        "the model {model} cannot be made: {partition} alone needs more memory than a query may have; give lake.query_memory_bytes_max more"
+    )]
+    Memory {
+        /// Its table.
+        model: String,
+        /// The partition.
+        partition: String,
+        /// What DataFusion says.
+        source: Box<DataFusionError>,
+    },
     /// A model of Gold gives what it may not.
     #[error("the model {model} cannot be made: {what}")]
     Model {
@@ -135,7 +147,7 @@ impl Error {
                 dedup::ErrorKind::Misconfigured => ErrorKind::Setting,
                 dedup::ErrorKind::Locked | dedup::ErrorKind::Corrupt => ErrorKind::Fatal,
             },
-            Self::Query { .. } | Self::Model { .. } => ErrorKind::Retry,
+            Self::Query { .. } | Self::Memory { .. } | Self::Model { .. } => ErrorKind::Retry,
             Self::Setting(_) | Self::NoTable { .. } | Self::Overtaken { .. } => ErrorKind::Setting,
             Self::Medallion(_)
             | Self::DeadLetter { .. }

@@ -74,7 +74,7 @@ impl Gold {
                 }
                 Ok(made.is_some())
             }
-            Err(error @ (Error::Query { .. } | Error::Model { .. })) => {
+            Err(error @ (Error::Query { .. } | Error::Memory { .. } | Error::Model { .. })) => {
                 tracing::error!(model = fed.model().name, %error, "a model of Gold cannot be made, the others go on");
                 self.status.set_error(Self::NAME, &error);
                 metrics::failed(Self::NAME);
@@ -113,7 +113,7 @@ impl Stage for Gold {
             match self.refresh(number).await {
                 Ok(true) => outcome = Step::Moved,
                 Ok(false) => {}
-                Err(Error::Query { .. } | Error::Model { .. }) => failures += 1,
+                Err(Error::Query { .. } | Error::Memory { .. } | Error::Model { .. }) => failures += 1,
                 Err(error) => return Err(error),
             }
         }

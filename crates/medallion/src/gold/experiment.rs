@@ -297,6 +297,7 @@ WHERE event_date >= DATE '{from}'{until}
         reads
     }
 
+    /// In `placed`, `due` stands on the left of the join: that is the side kept in memory, and it is as large as the days made; the exposures are all there ever were.
     fn subjects(&self) -> Model {
         let window = self.definition.attribution_days;
         let segments: Vec<String> = self.segments().map(|(name, _)| name).collect();
@@ -342,7 +343,7 @@ WHERE event_date >= DATE '{from}'{until}
         e.event_date, e.event_time, e.variation_id{segments}, e.subject_type, e.subject_id, e.linked_at,
         row_number() OVER (PARTITION BY e.subject_type, e.subject_id ORDER BY e.event_time, e.event_id, e.source) AS place,
         min(e.event_time) OVER (PARTITION BY e.subject_type, e.subject_id) AS exposed_at
-    FROM exposures AS e JOIN due ON due.subject_type = e.subject_type AND due.subject_id = e.subject_id
+    FROM due JOIN exposures AS e ON due.subject_type = e.subject_type AND due.subject_id = e.subject_id
 ), exposed AS (
     SELECT
         subject_type, subject_id,

@@ -38,6 +38,8 @@ pub(crate) struct Fed {
     schema: SchemaRef,
     table: Table,
     inputs: Vec<Feed>,
+    /// How many partitions one query computes: fewer from then on that so many needed too much memory.
+    lot_max: usize,
     /// Whether the partitions are days.
     is_by_day: bool,
     /// What the table says of the definition that made it.
@@ -105,7 +107,9 @@ impl Fed {
         let spec = spec_of(names.gold(&model.name), &schema, &model.partition_by);
         remove_unlike(lake, &spec).await?;
         let table = lake.table(&spec).await?;
-        let mut fed = Self { model: Arc::clone(model), schema, table, inputs, is_by_day, definition: 0, received: None };
+        let reads_all_days = inputs.iter().any(|feed| is_unbounded(feed.input.span));
+        let lot_max = if reads_all_days { PARTITIONS_OF_ALL_DAYS_MAX } else { PARTITIONS_MAX };
+        let mut fed = Self { model: Arc::clone(model), schema, table, inputs, lot_max, is_by_day, definition: 0, received: None };
         fed.take_position().await?;
         Ok(fed)
     }
@@ -313,25 +317,26 @@ impl Fed {
             let changes = (self.definition >> DEFINITION_BITS) + 1;
             progress.push((DEFINITION.to_owned(), changes << DEFINITION_BITS | definition(&self.model)));
         }
-        let lot_max =
-            if self.inputs.iter().any(|feed| is_unbounded(feed.input.span)) { PARTITIONS_OF_ALL_DAYS_MAX } else { PARTITIONS_MAX };
         let partitions: Vec<String> = due.partitions.into_iter().collect();
         let mut made = Made { partitions: partitions.len() as u64, rows: 0 };
-        let (mut rest, mut size) = (partitions.as_slice(), lot_max);
+        let mut rest = partitions.as_slice();
         while !rest.is_empty() {
-            let (lot, others) = rest.split_at(size.min(rest.len()));
-            let rows = match self.compute(lake, lot, &due.newest).await {
+            let (lot, others) = rest.split_at(self.lot_max.min(rest.len()));
+            let rows = match (self.compute(lake, lot, &due.newest).await, lot) {
+                (Err(Error::Query { source, .. }), [partition]) if is_too_large(&source) => {
+                    return Err(Error::Memory { model: self.model.name.clone(), partition: partition.clone(), source });
+                }
                 // How much a day holds is known only when it is made.
-                Err(error) if lot.len() > 1 && is_too_large(&error) => {
-                    size = lot.len().div_ceil(2);
+                (Err(Error::Query { source, .. }), lot) if is_too_large(&source) => {
+                    self.lot_max = lot.len().div_ceil(2);
                     tracing::info!(
                         model = self.model.name,
-                        partitions = size,
+                        partitions = self.lot_max,
                         "the query needs more memory than lake.query_memory_bytes_max: fewer partitions at a time"
                     );
                     continue;
                 }
-                rows => rows?,
+                (rows, _) => rows?,
             };
             // The last lot's commit tells that the versions are reached: a crash before it computes some partitions again, to the same rows.
             let progress = if others.is_empty() { std::mem::take(&mut progress) } else { Vec::new() };
@@ -388,8 +393,8 @@ impl Fed {
 }
 
 /// Whether a query ended because it may not have more memory.
-fn is_too_large(error: &Error) -> bool {
-    matches!(error, Error::Query { source, .. } if matches!(source.find_root(), DataFusionError::ResourcesExhausted(_)))
+fn is_too_large(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }
 
 fn is_divided(table: &Table, column: &str) -> bool {

@@ -160,6 +160,42 @@ async fn models_of_ones_own_are_made_and_made_anew_when_they_change() {
     assert!(error.contains("gold.users") && error.contains("nothing"), "{error}");
 }
 
+/// A query that needs more memory than it may have is given fewer days at a time; one day that needs too much says what to change.
+#[tokio::test(flavor = "multi_thread")]
+async fn days_too_large_to_be_made_together_are_made_one_lot_after_the_other() {
+    const DAYS: i64 = 8;
+    const EVENTS: i64 = 100;
+    let mut place = Place::new();
+    let folder = tempfile::tempdir().unwrap();
+    // Each event is 10 kB on either side of the join, one of which has to be kept: a day needs 1 MB.
+    let wide = "(SELECT event_date, event_id, repeat(event_type, 1000) AS wide FROM silver.events)";
+    let sql = format!(
+        "-- grain: a day\n-- keys: event_date\n-- reads: silver.events\n\
+         SELECT a.event_date, sum(length(concat(a.wide, b.wide))) AS size FROM {wide} AS a JOIN {wide} AS b ON b.event_id = a.event_id GROUP BY a.event_date"
+    );
+    std::fs::write(folder.path().join("wide.sql"), sql).unwrap();
+    let events: Vec<Arriving> =
+        (0..DAYS * EVENTS).map(|number| event(&format!("e{number}"), "conversion", "ann", RECEIVED - number % DAYS * DAY, "")).collect();
+    place.feed(&events).await;
+    place.config.gold_models = Some(folder.path().to_owned());
+    let models = place.config.models().unwrap();
+    let made_with = async |bytes: u64| {
+        let options = lake::Options { query_memory_bytes_max: bytes, ..lake::Options::default() };
+        let lake = lake::Lake::open(place.path().join("lake").to_str().unwrap(), options).await.unwrap();
+        run(&lake, models.named("wide").unwrap(), true).await
+    };
+    let commits = async || place.lake().await.reader("gold.wide").await.unwrap().unwrap().version();
+    made_with(64 << 20).await.unwrap();
+    let together = commits().await;
+    let error = made_with(256 << 10).await.unwrap_err().to_string();
+    assert!(error.contains("gold.wide") && error.contains("lake.query_memory_bytes_max"), "{error}");
+    assert_eq!(commits().await, together, "nothing was made");
+    made_with(4 << 20).await.unwrap();
+    assert!(commits().await > together + 1, "in more than one lot");
+    let sizes = "SELECT concat_ws(' ', CAST(count(*) AS VARCHAR), CAST(min(size) AS VARCHAR), CAST(max(size) AS VARCHAR)) FROM gold.wide";
+    assert_eq!(place.texts(sizes).await, [format!("{DAYS} {size} {size}", size = EVENTS * 20_000)]);
+}
+
 /// Whatever comes in whatever order: what is made by parts is what is made as a whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_made_by_parts_are_those_made_as_a_whole() {
