@@ -31,6 +31,8 @@ pub use models::Models;
 
 /// Silver is looked at no more often than this by itself: each look is a request to the store.
 const LOOK_MIN: Duration = Duration::from_secs(1);
+/// A model with a pace of its own rests so many times as long as it took, so that a large one leaves the machine to the others.
+const REST: u32 = 4;
 
 /// The stage.
 #[derive(Debug)]
@@ -46,11 +48,21 @@ pub(crate) struct Gold {
     committed: watch::Receiver<i64>,
 }
 
-/// A model and when it was last made anew here.
+/// A model and when it is made anew again.
 #[derive(Debug)]
 struct Paced {
     fed: Fed,
-    made_at: Option<Instant>,
+    /// Not before; `None`: at once.
+    next: Option<Instant>,
+}
+
+impl Paced {
+    /// Sets it to rest after it was made, or failed to be, since then.
+    fn rest(&mut self, began: Instant) {
+        let every = self.fed.model().every;
+        let pause = if every.is_zero() { every } else { every.max(began.elapsed() * REST) };
+        self.next = Instant::now().checked_add(pause);
+    }
 }
 
 impl Gold {
@@ -58,7 +70,7 @@ impl Gold {
         let Surroundings { lake, config, status, work } = surroundings.clone();
         let mut models = Vec::new();
         for model in config.models()?.iter() {
-            models.push(Paced { fed: Fed::open(lake, &Names::live(), model).await?, made_at: None });
+            models.push(Paced { fed: Fed::open(lake, &Names::live(), model).await?, next: None });
         }
         let (look_every, status) = (config.gold_interval, status.clone());
         Ok(Self { lake: lake.clone(), models, work: work.clone(), led: true, look_every, status, committed })
@@ -66,20 +78,21 @@ impl Gold {
 
     /// Brings a model up to what it reads. A model whose query fails holds no other one up, and is tried again with the next change or look.
     async fn refresh(&mut self, number: usize) -> Result<bool, Error> {
-        let Some(Paced { fed, made_at }) = self.models.get_mut(number) else { return Ok(false) };
-        match fed.refresh(&self.lake).await {
+        let Some(paced) = self.models.get_mut(number) else { return Ok(false) };
+        let began = Instant::now();
+        match paced.fed.refresh(&self.lake).await {
             Ok(made) => {
                 if made.is_some() {
-                    *made_at = Some(Instant::now());
+                    paced.rest(began);
                 }
                 Ok(made.is_some())
             }
             Err(error @ (Error::Query { .. } | Error::Memory { .. } | Error::Model { .. })) => {
-                tracing::error!(model = fed.model().name, %error, "a model of Gold cannot be made, the others go on");
+                tracing::error!(model = paced.fed.model().name, %error, "a model of Gold cannot be made, the others go on");
                 self.status.set_error(Self::NAME, &error);
                 metrics::failed(Self::NAME);
                 // Not again before its time: what is wrong with it is seldom mended in a second.
-                *made_at = Some(Instant::now());
+                paced.rest(began);
                 Err(error)
             }
             Err(error) => Err(error),
@@ -103,10 +116,8 @@ impl Stage for Gold {
         let is_ending = self.committed.has_changed().is_err();
         let (mut outcome, mut failures) = (Step::Idle, 0_u32);
         for number in 0..self.models.len() {
-            let is_early = self
-                .models
-                .get(number)
-                .is_some_and(|Paced { fed, made_at }| made_at.is_some_and(|made_at| made_at.elapsed() < fed.model().every));
+            let now = Instant::now();
+            let is_early = self.models.get(number).and_then(|paced| paced.next).is_some_and(|next| now < next);
             if is_early && !is_ending {
                 continue;
             }
