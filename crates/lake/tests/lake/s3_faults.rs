@@ -1,5 +1,6 @@
 //! A lake on a real S3 server that is killed, stands still, or is reached over a bad network.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lake::{Commit, ErrorKind, Lake, Table};
@@ -113,13 +114,19 @@ async fn a_commit_that_finds_itself_there_is_made() {
     let proxy = before(&place);
     let lake = place.lake_by(&proxy).await;
     let mut table = lake.table(&spec()).await.unwrap();
+    let began = proxy.struck();
     for n in 0..5 {
-        let append = table.append(vec![day_rows(n, 1)], progress(&[("a", n + 1)]));
+        let ended = AtomicBool::new(false);
+        let append = async {
+            let made = table.append(vec![day_rows(n, 1)], progress(&[("a", n + 1)])).await;
+            ended.store(true, Ordering::Relaxed);
+            made
+        };
         let spoiler = async {
             proxy.set(Fault::LoseAnswers);
             let struck = proxy.struck();
-            // The first requests of the call, whichever they are, have their effect and no answer.
-            while proxy.struck() < struck + 2 {
+            // The first requests of the call, whichever they are, have their effect and no answer. It may give up before.
+            while proxy.struck() < struck + 2 && !ended.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             tokio::time::sleep(Duration::from_millis(40)).await;
@@ -135,6 +142,7 @@ async fn a_commit_that_finds_itself_there_is_made() {
             }
         }
     }
+    assert!(proxy.struck() >= began + 5, "each of them lost an answer");
     assert_eq!(visible(&place.lake().await).await, [0, 1, 2, 3, 4]);
 }
 
