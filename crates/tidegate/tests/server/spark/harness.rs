@@ -12,7 +12,7 @@ use crate::process::{Place, text};
 
 const BUCKET: &str = "tidegate";
 /// Far longer than a driver takes on a busy machine of two cores.
-const JOB_PATIENCE: Duration = Duration::from_secs(300);
+const JOB_PATIENCE: Duration = Duration::from_secs(900);
 /// The slowest that a driver may be, where a test was asked for many events.
 const EVENTS_A_SECOND_MIN: usize = 100;
 const LOOK: Duration = Duration::from_millis(200);
