@@ -6,19 +6,37 @@ use experiments::definition::{Kind, Role};
 use experiments::report::{Check, EffectOf, MetricReport, Report, State, Verdict, shown_p_value};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-mod chart;
+use crate::chart;
+use crate::pages::PAGE_CSS;
 
 /// The page.
 pub fn page(report: &Report) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (report.experiment) ": result" }
+                style { (PreEscaped(PAGE_CSS)) }
+            }
+            body { main { (body(report)) } }
+        }
+    }
+    .into_string()
+}
+
+/// What is on it.
+pub(crate) fn body(report: &Report) -> Markup {
     let is_spoilt = report.trust() == State::Failed;
-    let body = html! {
+    html! {
         header {
             h1 { (report.experiment) }
             @if !report.description.is_empty() { p.about { (report.description) } }
             p.facts { (facts(report)) }
         }
         (health(&report.health))
-        main class=(if is_spoilt { "spoilt" } else { "" }) {
+        div class=(if is_spoilt { "spoilt" } else { "" }) {
             @if is_spoilt {
                 p.spoilt-note { "A check failed. The numbers below are shown so that the cause can be found, not to be decided by." }
             }
@@ -29,37 +47,21 @@ pub fn page(report: &Report) -> String {
             (counts(report))
             (method(report))
         }
-    };
-    document(&format!("{}: result", report.experiment), &body)
+    }
 }
 
-/// A page of all experiments, each with whether it can be trusted and what was found. Links lead to the pages of each.
-pub fn index(reports: &[Report]) -> String {
-    let body = html! {
-        h1 { "Experiments" }
-        @if reports.is_empty() { p { "None is defined." } }
-        table {
-            thead { tr { th { "experiment" } th { "from" } th { "until" } th.number { "subjects" } th { "checks" } th { "found" } } }
-            tbody { @for report in reports { (listed(report)) } }
-        }
-    };
-    document("Experiments", &body)
-}
-
-fn document(title: &str, body: &Markup) -> String {
+/// Experiments, each with whether it can be trusted and what was found.
+pub(crate) fn list(reports: &[Report]) -> Markup {
     html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style { (PreEscaped(include_str!("experiment/page.css"))) }
+        div.wide tabindex="0" role="region" aria-label="Experiments" {
+            table {
+                thead { tr {
+                    th scope="col" { "experiment" } th scope="col" { "from" } th scope="col" { "until" } th.number scope="col" { "subjects" } th scope="col" { "checks" } th scope="col" { "found" }
+                } }
+                tbody { @for report in reports { (listed(report)) } }
             }
-            body { (body) }
         }
     }
-    .into_string()
 }
 
 fn listed(report: &Report) -> Markup {

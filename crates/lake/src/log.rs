@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use bytes::Bytes;
 use deltalake::kernel::{Action, Add, Transaction};
 use deltalake::logstore::{LogStore, get_actions};
@@ -118,6 +119,13 @@ fn told(text: &str) -> Option<Map<String, Value>> {
 /// The rows of a file, from its statistics.
 pub(crate) fn rows(stats: &str) -> Option<u64> {
     serde_json::from_str::<Value>(stats).ok()?.get("numRecords")?.as_u64()
+}
+
+/// The latest instant of a column in a file, from its statistics, in microseconds.
+pub(crate) fn newest(stats: &str, column: &str) -> Option<i64> {
+    let stats = serde_json::from_str::<Value>(stats).ok()?;
+    let nanos = string_to_timestamp_nanos(stats.get("maxValues")?.get(column)?.as_str()?).ok()?;
+    Some(nanos.div_euclid(1_000))
 }
 
 /// Reads one version of the log; `None` when it is not there.

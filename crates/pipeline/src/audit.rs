@@ -33,6 +33,8 @@ use said::Said;
 
 /// What retention took out.
 const EXPIRED: [&str; 4] = [BRONZE_EXPIRED, SILVER_EXPIRED, REFUSED_EXPIRED, DEAD_LETTER_EXPIRED];
+/// What a row of Bronze became, once Silver has decided about it.
+pub(crate) const BECAME: [&str; 5] = [SILVER, DUPLICATE, DEAD_LETTER, ERASED, UNTOLD];
 /// Findings that are told at most; there may be one for each source and hour.
 const FINDINGS_MAX: usize = 100;
 
@@ -165,14 +167,13 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
     );
     check("dead letters of Silver, against what its commits say", &expected, &[DEAD_LETTER], &there, &[DEAD_LETTER, DEAD_LETTER_EXPIRED]);
     check("exposures, against those among Silver's events", &expected_exposures, &[EXPOSURE], &there, &[EXPOSURE]);
-    let became = [SILVER, DUPLICATE, DEAD_LETTER, ERASED, UNTOLD];
-    check("Bronze = Silver + duplicates + dead letters + erased", &said.decided, &[ACCEPTED], &said.all, &became);
+    check("Bronze = Silver + duplicates + dead letters + erased", &said.decided, &[ACCEPTED], &said.all, &BECAME);
     names::name(lake, &mut findings).await?;
     positions::check(&mut bronze, &mut dead_letters, &mut silver, &expired, &mut findings).await?;
     names::doubled(lake, &mut findings).await?;
     findings.truncate(FINDINGS_MAX);
 
-    let sources = lines(&said, &there);
+    let sources = by_source(&said, &there);
     let mut total = Line::default();
     for line in sources.values() {
         total.add(line);
@@ -216,7 +217,8 @@ fn compare(findings: &mut Vec<Finding>, check: &str, expected: &ByHour, found: &
     }
 }
 
-fn lines(said: &Said, there: &Counts) -> BTreeMap<String, Line> {
+/// What the commits say, with the rows that are there.
+pub(crate) fn by_source(said: &Said, there: &Counts) -> BTreeMap<String, Line> {
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     let mut put = |counts: &Counts, measures: &[&str], field: fn(&mut Line) -> &mut u64| {
         for line in counts.iter().filter(|line| measures.contains(&line.measure)) {
@@ -255,7 +257,7 @@ impl Books {
 }
 
 impl Line {
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.accepted += other.accepted;
         self.refused += other.refused;

@@ -42,6 +42,9 @@ pub struct Config {
     /// How often the counts of new commits are written to the ledger.
     #[serde(with = "humantime_serde")]
     pub ledger_interval: Duration,
+    /// How often the metrics of how the lake stands are taken: rows of tables, books, watermark.
+    #[serde(with = "humantime_serde")]
+    pub watch_interval: Duration,
     /// How often small files are joined, where there are enough of them.
     #[serde(with = "humantime_serde")]
     pub compaction_interval: Duration,
@@ -73,6 +76,7 @@ impl Default for Config {
             gold_models: None,
             experiments: None,
             ledger_interval: Duration::from_secs(10),
+            watch_interval: Duration::from_secs(15),
             compaction_interval: Duration::from_secs(60),
             cleaning_interval: Duration::from_secs(60 * 60),
             retention: Retention::default(),
@@ -106,9 +110,13 @@ impl Config {
             ("commit_interval", self.commit_interval, Duration::from_secs(3600)),
             ("gold_interval", self.gold_interval, Duration::from_secs(86_400)),
             ("ledger_interval", self.ledger_interval, Duration::from_secs(86_400)),
+            ("watch_interval", self.watch_interval, Duration::from_secs(86_400)),
         ];
         if let Some((name, _, max)) = intervals.iter().find(|(_, value, max)| value > max) {
             return Err(crate::Error::Setting(format!("pipeline.{name} must be at most {} s", max.as_secs())));
+        }
+        if self.watch_interval.is_zero() {
+            return Err(crate::Error::Setting("pipeline.watch_interval must be longer than nothing".to_owned()));
         }
         self.retention.check()?;
         self.index.check()?;

@@ -25,7 +25,7 @@ mod models;
 pub mod state;
 mod unlike;
 
-pub(crate) use fed::Fed;
+pub(crate) use fed::{Fed, RECEIVED};
 pub use fed::{Made, definition};
 pub use models::Models;
 

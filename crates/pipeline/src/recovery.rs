@@ -53,6 +53,8 @@ pub struct Filter {
     pub sources: Vec<String>,
     /// With one of these reasons first, such as `wrong_type`.
     pub codes: Vec<String>,
+    /// With one of these fields at fault first, as JSON pointers.
+    pub fields: Vec<String>,
     /// From one of these stages: `gate`, `bronze`, `plan`, `silver`.
     pub stages: Vec<String>,
     /// With one of these event ids.
@@ -75,6 +77,7 @@ impl Filter {
         let all = [
             one_of("source", &self.sources),
             one_of("code", &self.codes),
+            one_of("field", &self.fields),
             one_of("stage", &self.stages),
             one_of("event_id", &self.event_ids),
             time(">=", self.from),

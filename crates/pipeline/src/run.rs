@@ -19,8 +19,8 @@ use crate::silver::Silver;
 use crate::stage::{Drive, Surroundings};
 use crate::status::Status;
 use crate::tables::{self, Names};
-use crate::upkeep;
 use crate::work::Work;
+use crate::{upkeep, watch as watching};
 
 /// The stages of one process, ready to run.
 #[derive(Debug)]
@@ -94,6 +94,7 @@ impl Pipeline {
         stages.spawn(drive(Duration::ZERO).run(silver));
         stages.spawn(drive(config.gold_interval).run(gold));
         stages.spawn(drive(config.ledger_interval).run(ledger));
+        stages.spawn(watching::run(lake.clone(), config.clone(), work.clone(), stopping.subscribe()));
         stages.spawn(upkeep::run(lake, config, work, stopping.subscribe()));
 
         let mut waiting = true;

@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use lake::{Commit, Table};
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use lake::{Commit, Lake, Table};
 use medallion::frontier::{self, Reached, Task, in_buckets};
 use medallion::ledger::Counts;
 use medallion::silver::{self, Candidates, Rules};
@@ -37,6 +38,7 @@ const VERSIONS_UNSAID_MAX: i64 = 128;
 /// The stage.
 #[derive(Debug)]
 pub(crate) struct Silver {
+    lake: Lake,
     bronze: Table,
     silver: Table,
     exposures: Table,
@@ -62,6 +64,8 @@ pub(crate) struct Silver {
 /// What is decided about some buckets in a range of Bronze.
 struct Decided {
     read: u64,
+    /// When the oldest of these rows was received, in microseconds.
+    oldest: Option<i64>,
     chosen: silver::Chosen,
     dead_letters: Vec<RecordBatch>,
     counts: Counts,
@@ -77,6 +81,7 @@ impl Silver {
     ) -> Result<Self, Error> {
         let Surroundings { lake, config, status, work } = surroundings.clone();
         let mut stage = Self {
+            lake: lake.clone(),
             bronze: lake.table(&tables::bronze()).await?,
             silver: lake.table(&names.events()).await?,
             exposures: lake.table(&names.exposures()).await?,
@@ -145,19 +150,20 @@ impl Silver {
         let refined = compute(Self::NAME, move || {
             let batches = batches.iter().map(|batch| in_buckets(batch, &buckets)).collect::<Result<Vec<_>, _>>()?;
             let read = batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
-            Ok((refine_all(&batches, &rules)?, read))
+            let oldest = batches.iter().filter_map(oldest).min();
+            Ok((refine_all(&batches, &rules)?, read, oldest))
         });
-        let ((candidates, mut dead_letters, mut counts), read) = refined.await?;
+        let ((candidates, mut dead_letters, mut counts), read, oldest) = refined.await?;
         let candidates = Arc::new(candidates);
         let known = self.identities.probe(&self.silver, Arc::clone(&candidates)).await?;
         let chosen = compute(Self::NAME, move || Ok(silver::choose(&candidates, &known)?)).await?;
         counts.merge(&chosen.counts);
         dead_letters.push(chosen.dead_letters.clone());
-        Ok(Decided { read, chosen, dead_letters, counts })
+        Ok(Decided { read, oldest, chosen, dead_letters, counts })
     }
 
     async fn commit(&mut self, task: &Task, through: i64, decided: Decided) -> Result<(), Error> {
-        let Decided { read: _, chosen, dead_letters, counts } = decided;
+        let Decided { read: _, oldest, chosen, dead_letters, counts } = decided;
         let progress: Vec<_> = task.buckets.iter().map(|bucket| (tables::progress_in_bucket(*bucket), through)).collect();
         let commit = |counts| Commit { progress: progress.clone(), guards: guards(), info: info(through, counts) };
         if chosen.exposures.num_rows() > 0 && task.reached.exposures < through {
@@ -173,6 +179,9 @@ impl Silver {
         let committed = self.silver.append(vec![chosen.events], commit).await?;
         self.moved(task, through, true);
         self.note(&counts);
+        if let Some(oldest) = oldest {
+            metrics::queryable(self.lake.now().saturating_sub(oldest));
+        }
         self.identities.insert(&self.silver, committed.version, chosen.winners).await?;
         self.committed.send_replace(committed.version);
         Ok(())
@@ -279,6 +288,11 @@ fn info(through: i64, counts: Option<&Counts>) -> Map<String, Value> {
         info.insert("counts".to_owned(), counts.to_json());
     }
     info
+}
+
+/// When the oldest row of Bronze was received.
+fn oldest(rows: &RecordBatch) -> Option<i64> {
+    arrow::compute::min(rows.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?)
 }
 
 pub(crate) type Refined = (Vec<Candidates>, Vec<RecordBatch>, Counts);

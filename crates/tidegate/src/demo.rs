@@ -295,7 +295,7 @@ fn welcome(args: &DemoArgs, platform: &Platform, folder: &Folder) {
     let keeps = if folder.is_temporary() { "removed at the end; --data DIR keeps it" } else { "kept" };
     say(&format!("The API is at http://{}", platform.address()));
     if let Some(console) = platform.console_address() {
-        say(&format!("The experiment's result is at http://{console}/experiments/{} as it comes", experiment::ID));
+        say(&format!("The console is at http://{console}, with the experiment's result at /experiments/{} as it comes", experiment::ID));
     }
     say(&format!("The data is in {data} ({keeps})"));
     say(&format!("Look into it meanwhile: tidegate query \"SELECT event_type, count(*) FROM silver.events GROUP BY 1\" --data {data}"));

@@ -103,6 +103,10 @@ impl<W: Write> Rows<W> {
 
     /// Ends. The table is drawn now.
     pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> io::Result<()> {
         match self.format {
             Format::Table => {
                 let text = table::draw(&self.columns, &self.kept, self.width);
@@ -119,6 +123,19 @@ impl<W: Write> Rows<W> {
 
     fn object(&mut self, cells: &[Value]) -> io::Result<()> {
         serde_json::to_writer(&mut self.out, &Object { columns: &self.columns, cells }).map_err(io::Error::from)
+    }
+}
+
+impl Rows<Vec<u8>> {
+    /// What was written since it was last asked for.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Ends, and gives the rest.
+    pub(crate) fn into_inner(mut self) -> io::Result<Vec<u8>> {
+        self.end()?;
+        Ok(self.out)
     }
 }
 

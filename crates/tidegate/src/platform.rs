@@ -31,6 +31,7 @@ use crate::settings::{Role, Settings};
 use control::Control;
 use http::Server;
 use medium::Medium;
+use pages::{Console, Shown};
 use stages::Stages;
 
 /// The platform, running.
@@ -42,7 +43,7 @@ pub(crate) struct Platform {
     stages: Option<Stages>,
     server: Server,
     postgres: Option<console::Server>,
-    pages: Option<Server>,
+    pages: Option<Console>,
     control: Option<Control>,
     medium: Medium,
     upkeep: JoinHandle<()>,
@@ -63,7 +64,7 @@ impl Platform {
         let gate = match medium.sink().filter(|_| settings.has(Role::Ingest)) {
             Some(sink) => {
                 let keyring = Keyring::open(key_file.clone())?;
-                Some(Gate::builder(sink, keyring).plan(plan).clock(clock).config(settings.ingest.clone()).build()?)
+                Some(Gate::builder(sink, keyring).plan(Arc::clone(&plan)).clock(clock).config(settings.ingest.clone()).build()?)
             }
             None => None,
         };
@@ -79,7 +80,8 @@ impl Platform {
         let router = routes::router(gate.clone(), status.clone(), metrics.clone());
         let server = Server::bind(&settings.server, router).await?;
         let postgres = console::start(settings).await?;
-        let pages = pages::start(settings).await?;
+        let shown = Shown { reading: medium.watching(settings), status: settings.has(Role::Pipeline).then(|| status.clone()), plan };
+        let pages = Console::start(settings, shown).await?;
         let control = match medium.sole_writer() {
             Some(sink) => Control::open(&settings.data, sink)?,
             None => None,
@@ -111,7 +113,7 @@ impl Platform {
 
     /// Where the console's pages are, if anywhere.
     pub(crate) fn console_address(&self) -> Option<SocketAddr> {
-        self.pages.as_ref().map(Server::address)
+        self.pages.as_ref().map(Console::address)
     }
 
     /// How the stages are doing; all zeros without the role pipeline.
@@ -130,13 +132,16 @@ impl Platform {
     /// # Errors
     ///
     /// A stage or the listener that failed.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         if let Some(gate) = &self.gate {
             gate.shutdown();
             gate.idle().await;
         }
         if let Some(erased) = self.erased {
             erased.end().await;
+        }
+        if let Some(pages) = &mut self.pages {
+            pages.release().await;
         }
         if let Some(control) = self.control {
             control.close().await;
@@ -164,7 +169,7 @@ impl Platform {
             error = Stages::failed(&mut self.stages) => error,
             error = self.server.failed() => error,
             error = console::failed(&mut self.postgres) => error,
-            error = pages::failed(&mut self.pages) => error,
+            error = Console::failed(&mut self.pages) => error,
         }
     }
 }

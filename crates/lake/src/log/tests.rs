@@ -56,3 +56,13 @@ fn damage_is_named() {
         assert!(matches!(&error, Error::Damaged { place, .. } if place == "version 3 of t"), "{error}");
     }
 }
+
+#[test]
+fn the_latest_instant_is_in_the_statistics() {
+    let check = |stats: &str, expect: Option<i64>| assert_eq!(newest(stats, "at"), expect, "{stats}");
+    check(r#"{"numRecords":3,"maxValues":{"at":"2026-11-23T10:00:00.123Z","n":7}}"#, Some(1_795_428_000_123_000));
+    check(r#"{"maxValues":{"at":"1969-12-31T23:59:59.999Z"}}"#, Some(-1_000));
+    check(r#"{"maxValues":{"n":7}}"#, None);
+    check(r#"{"maxValues":{"at":7}}"#, None);
+    check("{", None);
+}

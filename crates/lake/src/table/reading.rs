@@ -70,6 +70,16 @@ impl Table {
         Ok(added)
     }
 
+    /// The latest instant of a column, in microseconds since 1970, as the statistics of the files tell it: to the millisecond. `None` where no file has statistics of
+    /// it.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub async fn newest(&mut self, column: &str) -> Result<Option<i64>, Error> {
+        let files = self.bring_up().await?.log_data();
+        Ok(files.iter().filter_map(|file| log::newest(file.stats().as_deref()?, column)).max())
+    }
+
     /// Those of [`Table::files`] that are not in the store: deleted behind the table's back, or lost. It takes a listing of the table's folder.
     ///
     /// # Errors

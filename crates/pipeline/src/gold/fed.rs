@@ -26,7 +26,7 @@ const PARTITIONS_OF_ALL_DAYS_MAX: usize = 4;
 /// Under which name a query sees the partitions that it is to make.
 const PARTITIONS: &str = "partitions";
 /// The newest time of receipt among the rows that a table of Gold was made of, in microseconds.
-pub(super) const RECEIVED: &str = "tidegate:received";
+pub(crate) const RECEIVED: &str = "tidegate:received";
 /// Which definition made the table: 40 bits of it, below the number of times it was changed.
 const DEFINITION: &str = "tidegate:definition";
 const DEFINITION_BITS: u32 = 40;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray as _, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
+use contract::Verdict;
 use lake::{Commit, Lake};
 
-use crate::place::{Arriving, Place};
+use crate::place::{Arriving, HOUR, Place, RECEIVED};
 
 async fn fed() -> Place {
     let place = Place::new();
@@ -131,4 +132,47 @@ async fn a_ledger_that_was_changed_and_a_file_that_was_deleted_are_found() {
     for id in ids {
         assert!(text.contains(&format!("web/{id} (says silver.events)")), "{id}: {text}");
     }
+}
+
+/// A glance tells the same totals as the audit, which reads all rows.
+async fn glance_agrees(place: &Place, glance: &mut pipeline::Glance) -> pipeline::Standing {
+    let (standing, books) = (glance.look().await.unwrap(), place.audit().await);
+    assert!(books.balanced && standing.findings.is_empty(), "{:?} {:?}", books.findings, standing.findings);
+    assert_eq!((&standing.total, &standing.sources), (&books.total, &books.sources));
+    for (table, rows) in [("bronze.events", books.total.bronze), ("silver.events", books.total.silver)] {
+        assert_eq!(standing.table(table).map(|table| table.rows), Some(rows), "{table}");
+    }
+    standing
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_glance_follows_the_tables() {
+    let place = Place::new();
+    let models = place.config.models().unwrap();
+    let mut glance = pipeline::Glance::new(place.lake().await, &models);
+    assert_eq!(glance.look().await.unwrap(), pipeline::Standing::default(), "there are no tables yet");
+
+    let events: Vec<_> = (0..30).map(|number| Arriving::page(&format!("page-{number}"))).collect();
+    place.feed(&events).await;
+    let standing = glance_agrees(&place, &mut glance).await;
+    assert_eq!((standing.total.received, standing.total.silver, standing.received), (30, 30, Some(RECEIVED)));
+    assert_eq!(standing.table("gold.activity_by_day").and_then(|table| table.received), Some(RECEIVED));
+
+    // Copies, what the gate refused and what Silver cannot take, an hour later.
+    let mut more: Vec<_> = (20..40).map(|number| Arriving::page(&format!("page-{number}"))).collect();
+    more.push(Arriving::page("refused").judged(Verdict::Refused));
+    more.push(Arriving::page("quarantined").judged(Verdict::Quarantined));
+    let later: Vec<_> = more.into_iter().map(|event| Arriving { received: RECEIVED + HOUR, ..event }).collect();
+    place.feed(&later).await;
+    let standing = glance_agrees(&place, &mut glance).await;
+    let total = &standing.total;
+    assert_eq!((total.received, total.refused, total.silver, total.duplicates, total.dead_letters), (52, 1, 40, 10, 1));
+    assert_eq!((standing.received, standing.table("dead_letters").map(|table| table.rows)), (Some(RECEIVED + HOUR), Some(2)));
+    // One that has seen nothing of it before tells the same.
+    assert_eq!(pipeline::Glance::new(place.lake().await, &models).look().await.unwrap(), standing);
+
+    tamper(&place, "silver.events", |rows| without(&rows, 3)).await;
+    let findings = glance.look().await.unwrap().findings;
+    let told: Vec<_> = findings.iter().map(pipeline::Finding::text).collect();
+    assert_eq!(told, ["rows of Silver, against what its commits say: 40 expected, 39 found"]);
 }

@@ -44,6 +44,9 @@ pub(crate) struct FilterArgs {
     /// With this reason, such as wrong_type; may be given more than once
     #[arg(long, value_name = "CODE")]
     reason: Vec<String>,
+    /// With this field at fault, such as /properties/price; may be given more than once
+    #[arg(long, value_name = "POINTER")]
+    field: Vec<String>,
     /// From this stage: gate (refused, the client was told so), bronze (no receipt), plan (quarantined), silver (not to be decoded); may be given more than once
     #[arg(long, value_name = "STAGE", value_parser = ["gate", "bronze", "plan", "silver"])]
     stage: Vec<String>,
@@ -60,8 +63,8 @@ pub(crate) struct FilterArgs {
 
 impl FilterArgs {
     pub(crate) fn filter(self) -> Filter {
-        let Self { source, reason, stage, id, from, to } = self;
-        Filter { sources: source, codes: reason, stages: stage, event_ids: id, from, to }
+        let Self { source, reason, field, stage, id, from, to } = self;
+        Filter { sources: source, codes: reason, fields: field, stages: stage, event_ids: id, from, to }
     }
 }
 

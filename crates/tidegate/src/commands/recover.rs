@@ -9,7 +9,8 @@ use clap::Args;
 use contract::{Identity, Plan, Verdict, Violation};
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pipeline::recovery::{self, Arrival, Letter};
+use lake::Lake;
+use pipeline::recovery::{self, Arrival, Filter, Letter};
 use serde_json::json;
 
 use super::dead_letters::FilterArgs;
@@ -53,22 +54,35 @@ pub(crate) struct RecoverArgs {
 
 /// What became of the dead letters of one source and reason.
 #[derive(Debug, Default)]
-struct Line {
-    letters: u64,
-    in_silver: u64,
-    passed: u64,
-    failed: u64,
-    hopeless: u64,
+pub(crate) struct Line {
+    pub(crate) letters: u64,
+    /// Silver has them already.
+    pub(crate) in_silver: u64,
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    /// Whatever the plan says, they cannot be put through.
+    pub(crate) hopeless: u64,
     /// Why the first that did not pass did not.
-    why: Option<String>,
+    pub(crate) why: Option<String>,
 }
+
+/// What would become of dead letters.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// By source and reason.
+    pub(crate) lines: Lines,
+    /// Whether there are more than were looked at.
+    pub(crate) has_more: bool,
+}
+
+type Lines = BTreeMap<(String, String), Line>;
 
 /// What is put through, and how far it is.
 struct Recovery {
     settings: Settings,
     plan: Arc<Plan>,
     target: Option<Target>,
-    lines: BTreeMap<(String, String), Line>,
+    lines: Lines,
     /// The identities that passed: an event that was sent twice has two dead letters.
     passed: HashSet<[u8; 16]>,
     waiting: Vec<Arrival>,
@@ -77,16 +91,12 @@ struct Recovery {
 
 pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<bool> {
     let (lake, settings) = args.lake.open_with_settings().await?;
-    let mut filter = args.filter.filter();
-    if filter.stages.is_empty() {
-        filter.stages = vec!["plan".to_owned(), "silver".to_owned()];
-    }
+    let filter = recoverable(args.filter.filter());
     let plan = platform::plan(settings.plan.file.as_deref())?;
     let (total, mut letters) = recovery::letters(&lake, &filter).await?;
     let target = if args.dry_run || total == 0 { None } else { Some(Target::open(&settings).await?) };
     let bar = bar(total);
-    let (lines, passed) = (BTreeMap::new(), HashSet::new());
-    let mut recovery = Recovery { settings, plan, target, lines, passed, waiting: Vec::new(), waiting_bytes: 0 };
+    let mut recovery = Recovery::new(settings, plan, target);
     while let Some(batch) = letters.next().await {
         let batch = batch?;
         let count = batch.len() as u64;
@@ -108,7 +118,41 @@ pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// What would become of these dead letters if they were put through now; nothing is changed. Ends after so many of them.
+///
+/// # Errors
+///
+/// A lake that cannot be read.
+pub(crate) async fn judge(lake: &Lake, settings: &Settings, plan: Arc<Plan>, filter: Filter, letters_max: u64) -> anyhow::Result<Judged> {
+    let (_, mut letters) = recovery::letters(lake, &recoverable(filter)).await?;
+    let mut recovery = Recovery::new(settings.clone(), plan, None);
+    let (mut count, mut has_more) = (0, false);
+    while let Some(batch) = letters.next().await {
+        if count >= letters_max {
+            has_more = true;
+            break;
+        }
+        let batch = batch?;
+        count += batch.len() as u64;
+        recovery.take(batch).await?;
+    }
+    Ok(Judged { lines: recovery.lines, has_more })
+}
+
+/// What the gate refused is left alone unless it is asked for.
+fn recoverable(mut filter: Filter) -> Filter {
+    if filter.stages.is_empty() {
+        filter.stages = vec!["plan".to_owned(), "silver".to_owned()];
+    }
+    filter
+}
+
 impl Recovery {
+    fn new(settings: Settings, plan: Arc<Plan>, target: Option<Target>) -> Self {
+        let (lines, passed) = (Lines::new(), HashSet::new());
+        Self { settings, plan, target, lines, passed, waiting: Vec::new(), waiting_bytes: 0 }
+    }
+
     /// Judges dead letters, and appends what passes once there is enough of it.
     async fn take(&mut self, letters: Vec<Letter>) -> anyhow::Result<()> {
         let mut judged = Vec::new();
@@ -173,7 +217,7 @@ fn why(event_id: &str, violation: &Violation) -> String {
     format!("{event_id}: {code}{field}, {message}")
 }
 
-fn print(format: Format, lines: &BTreeMap<(String, String), Line>, dry_run: bool) -> anyhow::Result<()> {
+fn print(format: Format, lines: &Lines, dry_run: bool) -> anyhow::Result<()> {
     let passed = if dry_run { "would pass" } else { "passed" };
     let columns =
         ["source", "reason", "dead letters", "already there", passed, "still failing", "cannot be put through", "why not, for example"];

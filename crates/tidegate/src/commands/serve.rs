@@ -124,7 +124,7 @@ fn tell(platform: &Platform, settings: &Settings) -> anyhow::Result<()> {
         tell_of_postgres(address, settings, &data)?;
     }
     if let Some(address) = platform.console_address() {
-        tracing::info!(address = %format!("http://{address}/"), "the console shows the experiments");
+        tracing::info!(address = %format!("http://{address}/"), "the console");
     }
     if settings.has(Role::Ingest) && !platform.key_file().list()?.iter().any(|entry| entry.revoked_at.is_none()) {
         tracing::info!(

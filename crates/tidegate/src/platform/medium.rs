@@ -81,6 +81,14 @@ impl Medium {
         }
     }
 
+    /// What is read to show the events as they come; `None` where the journal is a folder that another process has. In Kafka anyone can read.
+    pub(super) fn watching(&self, settings: &Settings) -> Option<Reading> {
+        match self {
+            Self::Unused if settings.journal.kind == JournalKind::Kafka => Some(Reading::Kafka(Box::new(settings.journal.kafka.clone()))),
+            other => other.reading(),
+        }
+    }
+
     /// Lets go of it. With a clean end the next opening need not look for an unfinished write; someone who still holds it only makes that look necessary.
     pub(super) async fn close(self) {
         let is_held = match self {

@@ -1,37 +1,63 @@
 //! The console's pages, where the settings name an address for them: for people on this machine, or behind a proxy that knows them.
+//!
+//! What they look like is in `console`; here is where their facts come from. Everything is read: there is no path that changes anything.
 
+use std::future::Future;
 use std::sync::Arc;
 
-use ::console::experiment;
+use ::console::{Error, Reader, pages as drawn};
+use anyhow::Context as _;
 use axum::Router;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use experiments::definition::Experiment;
-use experiments::report::Report;
+use contract::Plan;
 use lake::Lake;
-use pipeline::gold::experiments::read;
-use serde::Deserialize;
-use tokio::sync::OnceCell;
+use pipeline::Status;
+use tokio::sync::{OnceCell, watch};
+use tokio::task::JoinSet;
 
 use super::http::Server;
+use super::medium::Reading;
 use crate::settings::{self, Role, Settings};
 
-/// Connections at a time.
-const CONNECTIONS_MAX: usize = 64;
+mod dead_letters;
+mod events;
+mod experiments;
+mod explore;
+mod interest;
+mod overview;
+mod plan;
+mod rows;
+mod stream;
+mod trace;
+
+/// Connections at a time. Each page that keeps itself up to date has one.
+const CONNECTIONS_MAX: usize = 256;
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
-/// A page needs nothing but itself.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
+/// A page needs what comes from here, and nothing else; nobody may frame it.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+);
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What the pages are made of.
 struct Pages {
     settings: Settings,
+    plan: Arc<Plan>,
+    /// How the stages of this process are doing; nothing where it has none.
+    status: Option<Status>,
     /// Opened when it is first asked for: it may not be there before.
     lake: OnceCell<Lake>,
+    reader: OnceCell<Reader>,
+    overview: overview::Hub,
+    events: events::Hub,
+    /// Becomes true when the pages are to end.
+    closing: watch::Sender<bool>,
 }
 
 /// Why there is no page.
@@ -39,47 +65,130 @@ struct Refused(StatusCode, String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        plain(self.0, &self.1)
+        let title = if self.0 == StatusCode::NOT_FOUND { "Not found" } else { "This cannot be shown" };
+        (self.0, shown(HTML, drawn::refusal(title, &self.1))).into_response()
     }
 }
 
-/// Listens, where the role and the settings say so.
-///
-/// # Errors
-///
-/// An address that cannot be listened on.
-pub(super) async fn start(settings: &Settings) -> anyhow::Result<Option<Server>> {
-    let Some(listen) = settings.console.listen.clone().filter(|_| settings.has(Role::Console)) else { return Ok(None) };
-    let own = settings::Server { listen, connections_max: CONNECTIONS_MAX, ..settings.server.clone() };
-    let pages = Arc::new(Pages { settings: settings.clone(), lake: OnceCell::new() });
-    Ok(Some(Server::bind(&own, router(pages)).await?))
+impl Refused {
+    /// Something that passes, or that a person has to mend.
+    fn unavailable(error: impl std::fmt::Display) -> Self {
+        let what = error.to_string();
+        tracing::warn!(error = what, "a page of the console cannot be made");
+        Self(StatusCode::SERVICE_UNAVAILABLE, what)
+    }
 }
 
-/// Resolves when it ends by itself, with why; never where there is none.
-pub(super) async fn failed(server: &mut Option<Server>) -> anyhow::Error {
-    match server {
-        Some(running) => running.failed().await,
-        None => std::future::pending().await,
+/// The pages, served.
+#[derive(Debug)]
+pub(super) struct Console {
+    server: Server,
+    closing: watch::Sender<bool>,
+    feeds: JoinSet<()>,
+}
+
+/// What the process has that pages show.
+pub(super) struct Shown {
+    /// The journal, for the events as they come.
+    pub(super) reading: Option<Reading>,
+    /// How the stages are doing, where this process has some.
+    pub(super) status: Option<Status>,
+    pub(super) plan: Arc<Plan>,
+}
+
+impl Console {
+    /// Listens, where the role and the settings say so.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened on.
+    pub(super) async fn start(settings: &Settings, shown: Shown) -> anyhow::Result<Option<Self>> {
+        let Some(listen) = settings.console.listen.clone().filter(|_| settings.has(Role::Console)) else { return Ok(None) };
+        let own = settings::Server { listen, connections_max: CONNECTIONS_MAX, ..settings.server.clone() };
+        let Shown { reading, status, plan } = shown;
+        let (closing, closed) = watch::channel(false);
+        let pages = Arc::new(Pages {
+            settings: settings.clone(),
+            plan,
+            status,
+            lake: OnceCell::new(),
+            reader: OnceCell::new(),
+            overview: overview::Hub::default(),
+            events: events::Hub::new(settings.ingest.json.clone(), reading.is_some()),
+            closing: closing.clone(),
+        });
+        let server = Server::bind(&own, router(Arc::clone(&pages))).await?;
+        let mut feeds = JoinSet::new();
+        feeds.spawn(until(closed.clone(), overview::feed(Arc::clone(&pages))));
+        if let Some(reading) = reading {
+            feeds.spawn(until(closed, events::feed(pages, reading)));
+        }
+        Ok(Some(Self { server, closing, feeds }))
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> std::net::SocketAddr {
+        self.server.address()
+    }
+
+    /// Lets go of the journal and ends the pages that keep themselves up to date; others are still answered.
+    pub(super) async fn release(&mut self) {
+        self.closing.send_replace(true);
+        while self.feeds.join_next().await.is_some() {}
+    }
+
+    pub(super) async fn close(mut self) -> anyhow::Result<()> {
+        self.release().await;
+        self.server.close().await.context("the console's listener failed")
+    }
+
+    /// Resolves when it ends by itself, with why; never where there is none.
+    pub(super) async fn failed(console: &mut Option<Self>) -> anyhow::Error {
+        match console {
+            Some(running) => running.server.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn until(mut closed: watch::Receiver<bool>, work: impl Future<Output = ()> + Send) {
+    tokio::select! {
+        _ = closed.wait_for(|closed| *closed) => {}
+        () = work => {}
     }
 }
 
 fn router(pages: Arc<Pages>) -> Router {
     Router::new()
-        .route("/", get(|| async { Redirect::temporary("/experiments") }))
-        .route("/experiments", get(index))
-        .route("/experiments/{name}", get(result))
-        .fallback(|| async { plain(StatusCode::NOT_FOUND, "There is no such page; begin at /experiments.") })
+        .route("/", get(overview::page))
+        .route(drawn::overview::STREAM_PATH, get(overview::stream))
+        .route("/events", get(events::page))
+        .route(drawn::events::STREAM_PATH, get(events::stream))
+        .route("/events/{mark}", get(events::one))
+        .route("/explore", get(explore::page))
+        .route(drawn::explore::WORDS_PATH, get(explore::words))
+        .route("/explore/{file}", get(explore::file))
+        .route("/plan", get(plan::page))
+        .route("/plan/type", get(plan::one))
+        .route("/dead-letters", get(dead_letters::page))
+        .route("/trace", get(trace::page))
+        .route("/experiments", get(experiments::index))
+        .route("/experiments/{name}", get(experiments::result))
+        .route(drawn::STYLE_PATH, get(|| async { shown("text/css; charset=utf-8", drawn::style()) }))
+        .route(drawn::SCRIPT_PATH, get(|| async { shown("text/javascript; charset=utf-8", drawn::SCRIPT.to_owned()) }))
+        .fallback(|| async { Refused(StatusCode::NOT_FOUND, "There is no such page; begin at the overview.".to_owned()) })
         .with_state(pages)
         .layer(middleware::from_fn(only_for_this_machine))
 }
 
 /// A page of another site could be made to come from here by its name (DNS rebinding), and would then be read by that site.
 async fn only_for_this_machine(request: Request, next: Next) -> Response {
-    if is_this_machine(request.headers()) {
-        next.run(request).await
-    } else {
-        plain(StatusCode::MISDIRECTED_REQUEST, "These pages are asked for by a loopback address, such as http://127.0.0.1.")
+    if !is_this_machine(request.headers()) {
+        let what = "These pages are asked for by a loopback address, such as http://127.0.0.1.\n";
+        let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+        return (StatusCode::MISDIRECTED_REQUEST, headers, what).into_response();
     }
+    next.run(request).await
 }
 
 fn is_this_machine(headers: &HeaderMap) -> bool {
@@ -88,60 +197,41 @@ fn is_this_machine(headers: &HeaderMap) -> bool {
     settings::is_loopback(name)
 }
 
-#[derive(Debug, Deserialize)]
-struct Asked {
-    format: Option<String>,
-}
-
-async fn index(State(pages): State<Arc<Pages>>) -> Result<Response, Refused> {
-    let mut reports = Vec::new();
-    for defined in &pages.defined()? {
-        reports.push(pages.report(defined).await?);
-    }
-    Ok(shown(HTML, experiment::index(&reports)))
-}
-
-async fn result(State(pages): State<Arc<Pages>>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Result<Response, Refused> {
-    let defined = pages.defined()?;
-    let Some(found) = defined.iter().find(|found| found.definition.key == name) else {
-        return Err(Refused(StatusCode::NOT_FOUND, "There is no such experiment; /experiments has those there are.".to_owned()));
-    };
-    let report = pages.report(found).await?;
-    match asked.format.as_deref() {
-        None | Some("html") => Ok(shown(HTML, experiment::page(&report))),
-        Some("json") => match serde_json::to_string(&report) {
-            Ok(text) => Ok(shown(JSON, text)),
-            Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
-        },
-        Some(_) => Err(Refused(StatusCode::BAD_REQUEST, "The format is html or json.".to_owned())),
-    }
+/// Whether a person, a program or one of these pages asks, and not a page of somebody else: what costs something is not done for that one (W3C Fetch Metadata).
+fn is_own(headers: &HeaderMap) -> bool {
+    headers.get(FETCH_SITE).is_none_or(|site| site == "same-origin" || site == "none")
 }
 
 impl Pages {
-    fn defined(&self) -> Result<Vec<Experiment>, Refused> {
-        self.settings.pipeline.experiments().map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    async fn lake(&self) -> Result<&Lake, Refused> {
+        let open = || async { Lake::open(&self.settings.lake_location(), self.settings.lake.options.clone()).await };
+        self.lake.get_or_try_init(open).await.map_err(Refused::unavailable)
     }
 
-    async fn report(&self, defined: &Experiment) -> Result<Report, Refused> {
-        let refused = |what: String| {
-            tracing::warn!(error = what, "a page of the console cannot be made");
-            Refused(StatusCode::SERVICE_UNAVAILABLE, what)
-        };
-        let open = || async { Lake::open(&self.settings.lake_location(), self.settings.lake.options.clone()).await };
-        let lake = self.lake.get_or_try_init(open).await.map_err(|error| refused(error.to_string()))?;
-        let gold = read(lake, &self.settings.pipeline, defined).await.map_err(|error| refused(error.to_string()))?;
-        Ok(Report::of(defined, &gold))
+    async fn reader(&self) -> Result<&Reader, Refused> {
+        let lake = self.lake().await?.clone();
+        let open = || async { Reader::new(lake, Arc::clone(&self.plan), self.settings.query.clone()) };
+        self.reader.get_or_try_init(open).await.map_err(Refused::unavailable)
+    }
+
+    /// The rows of a statement of ours, or why there are none, for the page to say so.
+    async fn ask(&self, sql: &str) -> Result<Vec<Vec<serde_json::Value>>, String> {
+        let reader = self.reader().await.map_err(|Refused(_, why)| why)?;
+        rows::collect(reader, sql, rows::OWN_MAX).await.map(|answer| answer.rows).map_err(|error: Error| error.to_string())
     }
 }
+
+type Asking = State<Arc<Pages>>;
 
 fn shown(content_type: &'static str, body: String) -> Response {
-    let headers =
-        [(CONTENT_TYPE, content_type), (CONTENT_SECURITY_POLICY, POLICY), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (CACHE_CONTROL, "no-store")];
-    (headers, body).into_response()
-}
-
-fn plain(status: StatusCode, what: &str) -> Response {
-    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")], format!("{what}\n")).into_response()
+    let mut response = ([(CONTENT_TYPE, content_type)], body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Addresses hold statements and ids.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
 }
 
 #[cfg(test)]
@@ -161,5 +251,21 @@ mod tests {
         check("127.0.0.1.example.org:8100", false);
         check("example.org", false);
         assert!(!is_this_machine(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn pages_of_others_cost_nothing() {
+        let check = |site: Option<&'static str>, expect: bool| {
+            let mut headers = HeaderMap::new();
+            if let Some(site) = site {
+                headers.insert(FETCH_SITE, HeaderValue::from_static(site));
+            }
+            assert_eq!(is_own(&headers), expect, "{site:?}");
+        };
+        check(None, true);
+        check(Some("none"), true);
+        check(Some("same-origin"), true);
+        check(Some("same-site"), false);
+        check(Some("cross-site"), false);
     }
 }
