@@ -12,7 +12,7 @@ use crate::answer::Report;
 
 /// Says what each metric means. Call it once, after the recorder is installed.
 pub fn describe() {
-    describe_counter!("tidegate_ingest_requests_total", "requests answered, by route and status");
+    describe_counter!("tidegate_ingest_requests_total", "Requests answered, by route and status");
     describe_counter!("tidegate_ingest_turned_away_total", "requests not taken as a whole, by code");
     describe_counter!(
         "tidegate_ingest_received_total",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use experiments::report::{Check, State};
 use lake::Committed;
 
 use crate::audit::Line;
@@ -27,6 +28,10 @@ const TABLE_BYTES: &str = "tidegate_table_bytes";
 const TABLE_VERSION: &str = "tidegate_table_version";
 const SILVER_RECEIVED: &str = "tidegate_silver_received_timestamp_seconds";
 const WATERMARK: &str = "tidegate_watermark_timestamp_seconds";
+const EXPERIMENT_CHECK: &str = "tidegate_experiment_checks";
+const SAMPLE_RATIO: &str = "tidegate_experiment_sample_ratio_mismatch";
+/// How a check of an experiment can come out.
+const CHECK_STATES: [&str; 3] = ["passed", "warning", "failed"];
 
 /// Describes the metrics of this crate to the recorder that is installed.
 pub fn describe() {
@@ -137,6 +142,24 @@ pub(crate) fn unknown(tables: &[String]) {
             gauge!(name, "table" => table.clone()).set(f64::NAN);
         }
     }
+}
+
+/// The checks of an experiment, by how they came out.
+pub(crate) fn experiment(key: &str, checks: &[Check]) {
+    for state in CHECK_STATES {
+        let count = checks.iter().filter(|check| check.state.to_string() == state).count();
+        gauge!(EXPERIMENT_CHECK, "experiment" => key.to_owned(), "state" => state).set(count as f64);
+    }
+    let is_mismatch = checks.iter().any(|check| check.check.starts_with("sample ratio") && check.state == State::Failed);
+    gauge!(SAMPLE_RATIO, "experiment" => key.to_owned()).set(f64::from(u8::from(is_mismatch)));
+}
+
+/// Nothing is known of an experiment.
+pub(crate) fn experiment_unknown(key: &str) {
+    for state in CHECK_STATES {
+        gauge!(EXPERIMENT_CHECK, "experiment" => key.to_owned(), "state" => state).set(f64::NAN);
+    }
+    gauge!(SAMPLE_RATIO, "experiment" => key.to_owned()).set(f64::NAN);
 }
 
 fn measures(line: &Line) -> [(&'static str, u64); 9] {

@@ -1,22 +1,30 @@
 //! Tells how the lake stands, as metrics, while the stages run.
 
+use std::time::Duration;
+
+use experiments::definition::Experiment;
+use experiments::report::Report;
 use lake::Lake;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::glance::Glance;
-use crate::metrics;
 use crate::work::Work;
+use crate::{gold, metrics};
+
+/// Between two looks at the experiments at least: their tables are not made more often.
+const EXPERIMENTS_EVERY: Duration = Duration::from_secs(60);
 
 /// Looks at the lake until it is stopped, where this process does what one does for all. A look that fails leaves what the one before it found.
 pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
-    let models = config.models()?;
+    let (models, experiments) = (config.models()?, config.experiments()?);
     let mut glance = Glance::new(lake, &models);
     let mut ticks = interval(config.watch_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut told, mut findings) = (Vec::new(), Vec::new());
+    let mut experiments_at = Instant::now();
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -25,9 +33,17 @@ pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch:
         if !work.leads() {
             if !told.is_empty() {
                 metrics::unknown(&told);
+                experiments.iter().for_each(|experiment| metrics::experiment_unknown(&experiment.definition.key));
                 told.clear();
             }
             continue;
+        }
+        if experiments_at <= Instant::now() {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                () = look_at(&experiments, &lake, &config) => {}
+            }
+            experiments_at = Instant::now() + EXPERIMENTS_EVERY;
         }
         let looked = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -44,6 +60,17 @@ pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch:
                 told = standing.tables.into_iter().map(|table| table.name).collect();
             }
             Err(error) => tracing::warn!(%error, "how the lake stands cannot be told, it is tried again"),
+        }
+    }
+}
+
+/// Tells of each experiment whether its result can be trusted.
+async fn look_at(experiments: &[Experiment], lake: &Lake, config: &Config) {
+    for experiment in experiments {
+        let key = &experiment.definition.key;
+        match gold::experiments::read(lake, config, experiment).await {
+            Ok(found) => metrics::experiment(key, &Report::of(experiment, &found).health),
+            Err(error) => tracing::warn!(experiment = key, %error, "whether the result can be trusted cannot be told, it is tried again"),
         }
     }
 }

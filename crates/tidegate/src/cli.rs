@@ -15,6 +15,7 @@ use crate::commands::experiment::ExperimentArgs;
 use crate::commands::expire::ExpireArgs;
 use crate::commands::gold::GoldArgs;
 use crate::commands::journal::JournalArgs;
+use crate::commands::metrics::MetricsArgs;
 use crate::commands::plan::PlanArgs;
 use crate::commands::query::QueryArgs;
 use crate::commands::reader::ReaderArgs;
@@ -84,6 +85,7 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     Experiment(ExperimentArgs),
     Config(ConfigArgs),
+    Metrics(MetricsArgs),
     Journal(JournalArgs),
     Engine(EngineArgs),
     Spark(SparkArgs),
@@ -151,7 +153,7 @@ mod tests {
         check("tidegate plan codegen a.yaml", false);
         check("tidegate trace a --format ndjson", true);
         check("tidegate trace", false);
-        check("tidegate dead-letters --summary --source web --stage plan --from 2026-11-23 --to 2026-11-24T10:00:00+02:00", true);
+        check("tidegate dead-letters --summary --source web --stage plan --field /properties/price --from 2026-11-23 --to 2026-11-24T10:00:00+02:00", true);
         check("tidegate dead-letters --stage nowhere", false);
         check("tidegate dead-letters --summary --payload", false);
         check("tidegate recover --dry-run --reason wrong_type --id a --id b", true);
@@ -175,6 +177,8 @@ mod tests {
         check("tidegate erase", false);
         check("tidegate expire --dry-run --format json --data d", true);
         check("tidegate config --format json", true);
+        check("tidegate metrics --format csv", true);
+        check("tidegate metrics --format csv --markdown", false);
         check("tidegate engine", true);
         check("tidegate engine spark --data d --format json", true);
         check("tidegate engine flink", false);

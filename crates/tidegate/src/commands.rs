@@ -22,6 +22,7 @@ pub(crate) mod experiment;
 pub(crate) mod expire;
 pub(crate) mod gold;
 pub(crate) mod journal;
+pub(crate) mod metrics;
 pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod reader;

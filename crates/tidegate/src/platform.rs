@@ -4,7 +4,7 @@
 //! and only then the listener closes, so that clients are told to go elsewhere for as long as anything is in work.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) mod control;
 mod erased;
 pub(crate) mod http;
 mod medium;
-mod metrics;
+pub(crate) mod metrics;
 mod pages;
 mod routes;
 mod stages;
@@ -96,7 +96,7 @@ impl Platform {
             pages,
             control,
             medium,
-            upkeep: tokio::spawn(keep_up(metrics)),
+            upkeep: tokio::spawn(keep_up(metrics, settings.data.clone())),
             erased,
         })
     }
@@ -186,10 +186,12 @@ pub(crate) fn plan(file: Option<&Path>) -> anyhow::Result<Arc<Plan>> {
     Ok(Arc::new(Plan::parse(&text, &name)?))
 }
 
-async fn keep_up(metrics: PrometheusHandle) {
+async fn keep_up(metrics: PrometheusHandle, data: PathBuf) {
+    let process = metrics_process::Collector::default();
     let mut turn = tokio::time::interval(Duration::from_secs(UPKEEP_SECONDS));
     loop {
         turn.tick().await;
+        self::metrics::note(&process, &data);
         metrics.run_upkeep();
     }
 }

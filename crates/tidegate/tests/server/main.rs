@@ -5,6 +5,7 @@
 mod backfill;
 mod bad_days;
 mod cluster;
+mod console;
 mod erasure;
 mod experiments;
 mod figures;
