@@ -54,7 +54,27 @@ pub struct Kafka {
     membership: OnceLock<Membership>,
 }
 
+/// What is there of a journal in Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// Brokers that are there.
+    pub brokers: u32,
+    /// Partitions of the topic, and on how many brokers each is at least; `None` where there is no topic yet.
+    pub topic: Option<(u32, u32)>,
+}
+
 impl Kafka {
+    /// Looks at the cluster and the topic that the settings name, and makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kafka::open`].
+    pub async fn probe(config: &Config) -> Result<Probe, OpenError> {
+        config.check()?;
+        let seen = topic::look(config, &client::shared(config)?).await?;
+        Ok(Probe { brokers: seen.brokers, topic: seen.topic.map(|found| (found.partitions, found.replicas)) })
+    }
+
     /// Opens the journal in the topic that the settings name, and makes the topic where that is allowed.
     ///
     /// # Errors

@@ -145,7 +145,7 @@ impl Lake {
     /// # Errors
     /// `Retry` when the store fails.
     pub async fn tables(&self) -> Result<Vec<String>, Error> {
-        let store = self.log_store(&self.root)?.object_store(None);
+        let store = self.root_store()?;
         let mut tables = Vec::new();
         for folder in folders(&store, None).await? {
             let Some(name) = folder.filename().filter(|name| *name != LOG_FOLDER) else { continue };
@@ -165,6 +165,11 @@ impl Lake {
         tables.retain(|name| crate::spec::folder(name).is_ok());
         tables.sort();
         Ok(tables)
+    }
+
+    /// The store, rooted where the lake is.
+    pub(crate) fn root_store(&self) -> Result<ObjectStoreRef, Error> {
+        Ok(self.log_store(&self.root)?.object_store(None))
     }
 
     /// Removes a table with all its files, its log last: broken off, it can be called again.

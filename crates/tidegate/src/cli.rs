@@ -9,6 +9,7 @@ use crate::commands::compact::CompactArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::engine::EngineArgs;
 use crate::commands::erase::EraseArgs;
 use crate::commands::experiment::ExperimentArgs;
@@ -85,6 +86,7 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     Experiment(ExperimentArgs),
     Config(ConfigArgs),
+    Doctor(DoctorArgs),
     Metrics(MetricsArgs),
     Journal(JournalArgs),
     Engine(EngineArgs),
@@ -153,7 +155,10 @@ mod tests {
         check("tidegate plan codegen a.yaml", false);
         check("tidegate trace a --format ndjson", true);
         check("tidegate trace", false);
-        check("tidegate dead-letters --summary --source web --stage plan --field /properties/price --from 2026-11-23 --to 2026-11-24T10:00:00+02:00", true);
+        check(
+            "tidegate dead-letters --summary --source web --stage plan --field /properties/price --from 2026-11-23 --to 2026-11-24T10:00:00+02:00",
+            true,
+        );
         check("tidegate dead-letters --stage nowhere", false);
         check("tidegate dead-letters --summary --payload", false);
         check("tidegate recover --dry-run --reason wrong_type --id a --id b", true);
@@ -177,6 +182,7 @@ mod tests {
         check("tidegate erase", false);
         check("tidegate expire --dry-run --format json --data d", true);
         check("tidegate config --format json", true);
+        check("tidegate doctor --config f --data d --format json", true);
         check("tidegate metrics --format csv", true);
         check("tidegate metrics --format csv --markdown", false);
         check("tidegate engine", true);

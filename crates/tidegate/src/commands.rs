@@ -16,6 +16,7 @@ pub(crate) mod compact;
 pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod engine;
 pub(crate) mod erase;
 pub(crate) mod experiment;

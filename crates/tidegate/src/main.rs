@@ -77,6 +77,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Plan(args) => commands::plan::run(args),
         Command::Experiment(args) => Box::pin(commands::experiment::run(args)).await,
         Command::Config(args) => commands::config::run(&args),
+        Command::Doctor(args) => Box::pin(commands::doctor::run(args)).await,
         Command::Metrics(args) => commands::metrics::run(&args),
         Command::Journal(args) => Box::pin(commands::journal::run(args)).await,
         Command::Engine(args) => commands::engine::run(args).await,

@@ -29,16 +29,16 @@ const REPLICAS: u32 = 3;
 
 /// What is there of a topic.
 #[derive(Debug, Clone, Copy)]
-struct Found {
-    partitions: u32,
-    replicas: u32,
+pub(super) struct Found {
+    pub(super) partitions: u32,
+    pub(super) replicas: u32,
 }
 
 /// The cluster as it answers now.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
-    brokers: u32,
-    topic: Option<Found>,
+pub(super) struct Seen {
+    pub(super) brokers: u32,
+    pub(super) topic: Option<Found>,
 }
 
 /// Makes sure that the topic is there and fit to be the journal, and returns its number of partitions.
@@ -55,6 +55,16 @@ pub(super) async fn settle(config: &Config, shared: &ClientConfig) -> Result<u32
     };
     cluster.examine(config, found).await?;
     Ok(found.partitions)
+}
+
+/// What is there of the topic, and whether it is fit to be the journal. Makes none.
+pub(super) async fn look(config: &Config, shared: &ClientConfig) -> Result<Seen, OpenError> {
+    let cluster = Cluster::reach(config, shared)?;
+    let seen = cluster.look().await?;
+    if let Some(found) = seen.topic {
+        cluster.examine(config, found).await?;
+    }
+    Ok(seen)
 }
 
 /// Has the brokers let go of what lies before these offsets. They stop giving it out at once, and delete it with the files that it is in.

@@ -124,7 +124,11 @@ mod tests {
     #[test]
     fn the_reference_is_up_to_date() {
         let reference = include_str!("../../../../docs/reference/metrics.md");
-        assert!(reference.contains(&markdown()), "put what `tidegate metrics --markdown` prints into docs/reference/metrics.md:\n{}", markdown());
+        assert!(
+            reference.contains(&markdown()),
+            "put what `tidegate metrics --markdown` prints into docs/reference/metrics.md:\n{}",
+            markdown()
+        );
     }
 
     #[test]
