@@ -10,8 +10,8 @@ use futures::TryStreamExt as _;
 use lake::{Added, Lake, Table};
 use medallion::digest::Digest;
 use medallion::ledger::{
-    ACCEPTED, BRONZE_EXPIRED, Counts, DEAD_LETTER, DEAD_LETTER_EXPIRED, DUPLICATE, ERASED, REFUSED, REFUSED_EXPIRED, SILVER,
-    SILVER_EXPIRED, UNREADABLE, UNTOLD, places,
+    ACCEPTED, BRONZE_EXPIRED, Counts, DEAD_LETTER, DEAD_LETTER_EXPIRED, REFUSED, REFUSED_EXPIRED, SILVER, SILVER_EXPIRED, UNREADABLE,
+    places,
 };
 use serde::Serialize;
 

@@ -20,7 +20,7 @@ const EXPERIMENTS_EVERY: Duration = Duration::from_secs(60);
 /// Looks at the lake until it is stopped, where this process does what one does for all. A look that fails leaves what the one before it found.
 pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
     let (models, experiments) = (config.models()?, config.experiments()?);
-    let mut glance = Glance::new(lake, &models);
+    let mut glance = Glance::new(lake.clone(), &models);
     let mut ticks = interval(config.watch_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut told, mut findings) = (Vec::new(), Vec::new());

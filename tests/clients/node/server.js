@@ -20,8 +20,10 @@ export class Server {
   #process
   #log
 
-  static async start() {
+  /** `settings`: variables beside those that it always has. */
+  static async start(settings = {}) {
     const server = new Server()
+    server.settings = settings
     server.binary = process.env.TIDEGATE_BIN
     assert.ok(server.binary, 'TIDEGATE_BIN names the product')
     server.data = await mkdtemp(join(tmpdir(), 'tidegate-node-'))
@@ -42,7 +44,7 @@ export class Server {
   // Away from any configuration of whoever runs the tests.
   #surroundings() {
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDEGATE_')))
-    return { cwd: this.data, env }
+    return { cwd: this.data, env: { ...env, ...this.settings } }
   }
 
   async #untilReady() {
@@ -110,7 +112,7 @@ export class Server {
   }
 }
 
-async function freePort() {
+export async function freePort() {
   const probe = createServer().listen(0, '127.0.0.1')
   await once(probe, 'listening')
   const { port } = probe.address()

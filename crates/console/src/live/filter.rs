@@ -78,7 +78,7 @@ impl Filter {
 }
 
 fn has(seen: &Seen, word: &str) -> bool {
-    let faults = seen.receipt.violations.iter().flat_map(|violation| [&violation.code[..], &violation.field, &violation.message]);
+    let faults = seen.receipt.violations.iter().flat_map(|violation| [violation.code.as_str(), &violation.field, &violation.message]);
     let known = [seen.receipt.event_id.as_str(), &seen.payload].into_iter().chain(seen.event_type.as_deref()).chain(faults);
     known.into_iter().any(|text| contains(text, word))
 }

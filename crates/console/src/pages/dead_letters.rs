@@ -124,7 +124,8 @@ impl Asked {
 
     /// The command that puts them through again; `from`: the first of the days.
     fn command(&self, from: &str) -> String {
-        let flags = [("source", &self.source[..]), ("stage", &self.stage), ("reason", &self.code), ("field", &self.field), ("from", from)];
+        let flags =
+            [("source", self.source.as_str()), ("stage", &self.stage), ("reason", &self.code), ("field", &self.field), ("from", from)];
         let flags = flags.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!(" --{name} {}", quoted(value)));
         flags.fold("tidegate recover".to_owned(), |command, flag| command + &flag)
     }

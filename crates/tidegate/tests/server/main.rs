@@ -11,6 +11,7 @@ mod experiments;
 mod figures;
 mod kill;
 mod lifecycle;
+mod metrics;
 mod micro;
 mod migration;
 mod outage;

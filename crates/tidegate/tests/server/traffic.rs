@@ -49,13 +49,18 @@ pub(crate) struct Load {
 
 impl Traffic {
     pub(crate) fn start(urls: Vec<String>, load: Load) -> Self {
+        Self::start_from(urls, load, 0)
+    }
+
+    /// The same with clients that are numbered from there on: their events are none of the others'.
+    pub(crate) fn start_from(urls: Vec<String>, load: Load, first: u64) -> Self {
         let (stop, acknowledged, failed) = (Arc::new(AtomicBool::new(false)), Arc::default(), Arc::default());
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let sender = Sender {
                 http: client(),
                 urls: urls.clone(),
-                number,
+                number: first + number,
                 load: Load { rate: load.rate / CLIENTS, events: load.events / CLIENTS, ..load },
                 stop: Arc::clone(&stop),
                 acknowledged: Arc::clone(&acknowledged),
@@ -91,7 +96,7 @@ impl Traffic {
         let mut told = vec![Told::default(); CLIENTS as usize];
         while let Some(client) = self.clients.join_next().await {
             let (number, client) = client.unwrap();
-            told[number as usize] = client;
+            told[(number % CLIENTS) as usize] = client;
         }
         told
     }
