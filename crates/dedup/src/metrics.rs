@@ -19,18 +19,18 @@ const FILE_BYTES: &str = "tidegate_dedup_file_bytes";
 
 /// Describes the metrics to the recorder that is installed.
 pub fn describe() {
-    describe_counter!(PROBED, "identities that the index was asked for");
-    describe_counter!(KNOWN, "identities that the index was asked for and knew");
-    describe_counter!(BLOCKS_READ, "blocks that were read to decide exactly");
-    describe_counter!(FILTER_STRANGERS, "identities that passed a filter and were not in the block");
-    describe_counter!(FILTERS_LOADED, "filters that were loaded from disk; many, when the bound on filters is too small");
-    describe_counter!(FLUSHED_ENTRIES, "identities written from memory to a run");
-    describe_counter!(MERGED_ENTRIES, "identities written to a run by a merge");
-    describe_gauge!(IDENTITIES, "identities in the index");
-    describe_gauge!(MEMTABLE_ENTRIES, "identities in memory alone");
-    describe_gauge!(RUNS, "runs of the index");
-    describe_gauge!(FILTER_BYTES, Unit::Bytes, "filters and block indexes in memory");
-    describe_gauge!(FILE_BYTES, Unit::Bytes, "length of all runs");
+    describe_counter!(PROBED, "Identities that the index was asked for");
+    describe_counter!(KNOWN, "Identities that the index was asked for and knew");
+    describe_counter!(BLOCKS_READ, "Blocks that were read to decide exactly");
+    describe_counter!(FILTER_STRANGERS, "Identities that passed a filter and were not in the block");
+    describe_counter!(FILTERS_LOADED, "Filters that were loaded from disk; many, when the bound on filters is too small");
+    describe_counter!(FLUSHED_ENTRIES, "Identities written from memory to a run");
+    describe_counter!(MERGED_ENTRIES, "Identities written to a run by a merge");
+    describe_gauge!(IDENTITIES, "Identities in the index");
+    describe_gauge!(MEMTABLE_ENTRIES, "Identities in memory alone");
+    describe_gauge!(RUNS, "Runs of the index");
+    describe_gauge!(FILTER_BYTES, Unit::Bytes, "Filters and block indexes in memory");
+    describe_gauge!(FILE_BYTES, Unit::Bytes, "Length of all runs");
 }
 
 pub(crate) fn probed(identities: usize, known: usize) {

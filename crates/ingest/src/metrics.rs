@@ -13,22 +13,22 @@ use crate::answer::Report;
 /// Says what each metric means. Call it once, after the recorder is installed.
 pub fn describe() {
     describe_counter!("tidegate_ingest_requests_total", "Requests answered, by route and status");
-    describe_counter!("tidegate_ingest_turned_away_total", "requests not taken as a whole, by code");
+    describe_counter!("tidegate_ingest_turned_away_total", "Requests not taken as a whole, by code");
     describe_counter!(
         "tidegate_ingest_received_total",
-        "events received and written to the journal, by source; a body that could not be taken apart counts as one"
+        "Events received and written to the journal, by source; a body that could not be taken apart counts as one"
     );
-    describe_counter!("tidegate_ingest_accepted_total", "events accepted, by source and verdict");
-    describe_counter!("tidegate_ingest_refused_total", "events refused and kept as dead letters, by source and code");
-    describe_counter!("tidegate_ingest_retried_requests_total", "requests that the client says it had sent before");
-    describe_counter!("tidegate_ingest_client_metrics_total", "reports of clients about themselves, thrown away");
-    describe_counter!("tidegate_ingest_keys_unreadable_total", "failed attempts to read the file of write keys");
-    describe_histogram!("tidegate_ingest_request_seconds", Unit::Seconds, "time from the head of a request to its answer, by route");
-    describe_histogram!("tidegate_ingest_append_seconds", Unit::Seconds, "time the journal took to make a request's records durable");
-    describe_histogram!("tidegate_ingest_append_records", "records appended together");
-    describe_histogram!("tidegate_ingest_body_bytes", Unit::Bytes, "size of bodies as sent");
-    describe_gauge!("tidegate_ingest_in_flight_requests", "requests in work");
-    describe_gauge!("tidegate_ingest_in_flight_bytes", Unit::Bytes, "memory of bodies and records in work");
+    describe_counter!("tidegate_ingest_accepted_total", "Events accepted, by source and verdict");
+    describe_counter!("tidegate_ingest_refused_total", "Events refused and kept as dead letters, by source and code");
+    describe_counter!("tidegate_ingest_retried_requests_total", "Requests that the client says it had sent before");
+    describe_counter!("tidegate_ingest_client_metrics_total", "Reports of clients about themselves, thrown away");
+    describe_counter!("tidegate_ingest_keys_unreadable_total", "Failed attempts to read the file of write keys");
+    describe_histogram!("tidegate_ingest_request_seconds", Unit::Seconds, "Time from the head of a request to its answer, by route");
+    describe_histogram!("tidegate_ingest_append_seconds", Unit::Seconds, "Time the journal took to make a request's records durable");
+    describe_histogram!("tidegate_ingest_append_records", "Records appended together");
+    describe_histogram!("tidegate_ingest_body_bytes", Unit::Bytes, "Size of bodies as sent");
+    describe_gauge!("tidegate_ingest_in_flight_requests", "Requests in work");
+    describe_gauge!("tidegate_ingest_in_flight_bytes", Unit::Bytes, "Memory of bodies and records in work");
 }
 
 pub(crate) fn body_bytes(bytes: usize) {

@@ -21,16 +21,24 @@ const VACUUM_FILES: &str = "tidegate_lake_vacuum_files_total";
 
 /// Describes the metrics to the recorder that is installed.
 pub fn describe() {
-    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "time from finished data files to the commit being durable, conflicts included");
-    describe_counter!(COMMIT_ROWS, "rows committed");
-    describe_counter!(COMMIT_FILES, "data files committed");
-    describe_counter!(COMMIT_BYTES, Unit::Bytes, "bytes of data files committed");
-    describe_counter!(COMMITS_REFUSED, "commits that could not be made, by what the writer is to do: conflict, fenced, other");
-    describe_histogram!(CHECKPOINT_SECONDS, Unit::Seconds, "time to write a checkpoint of a table's log and to delete expired versions");
-    describe_histogram!(COMPACTION_SECONDS, Unit::Seconds, "time of a compaction that joined files");
-    describe_counter!(COMPACTION_FILES, "files that compactions joined");
-    describe_counter!(COMPACTION_BYTES, Unit::Bytes, "bytes that compactions wrote");
-    describe_counter!(VACUUM_FILES, "files deleted that were no part of a table");
+    describe_histogram!(
+        COMMIT_SECONDS,
+        Unit::Seconds,
+        "Time from finished data files to the commit being durable, conflicts included, by table"
+    );
+    describe_counter!(COMMIT_ROWS, "Rows committed, by table");
+    describe_counter!(COMMIT_FILES, "Data files committed, by table");
+    describe_counter!(COMMIT_BYTES, Unit::Bytes, "Bytes of data files committed, by table");
+    describe_counter!(COMMITS_REFUSED, "Commits that could not be made, by table and reason: `conflict`, `fenced`, `other`");
+    describe_histogram!(
+        CHECKPOINT_SECONDS,
+        Unit::Seconds,
+        "Time to write a checkpoint of a table's log and to delete expired versions, by table"
+    );
+    describe_histogram!(COMPACTION_SECONDS, Unit::Seconds, "Time of a compaction that joined files, by table");
+    describe_counter!(COMPACTION_FILES, "Files that compactions joined, by table");
+    describe_counter!(COMPACTION_BYTES, Unit::Bytes, "Bytes that compactions wrote, by table");
+    describe_counter!(VACUUM_FILES, "Files deleted that were no part of a table, by table");
 }
 
 pub(crate) fn committed(table: &str, commit: &Committed, took: Duration) {

@@ -40,7 +40,11 @@ pub fn describe() {
     describe_counter!(BRONZE_BYTES, Unit::Bytes, "Bytes read from the journal and committed");
     describe_gauge!(LAG_RECORDS, Unit::Count, "Records in the journal's partitions that this process reads, that Bronze does not have yet");
     describe_counter!(SILVER_READ, Unit::Count, "Rows of Bronze that Silver has decided about");
-    describe_counter!(SILVER_ROWS, Unit::Count, "What became of them: `silver`, `duplicate`, `dead_letter`, and facts such as `late`");
+    describe_counter!(
+        SILVER_ROWS,
+        Unit::Count,
+        "What became of them, by outcome: `silver`, `duplicate`, `dead_letter`, and facts such as `late`"
+    );
     describe_histogram!(SILVER_STEP_SECONDS, Unit::Seconds, "From reading new rows of Bronze to Silver's commit");
     describe_histogram!(
         QUERYABLE_SECONDS,
@@ -57,7 +61,7 @@ pub fn describe() {
     describe_gauge!(
         LEDGER_EVENTS,
         Unit::Count,
-        "Events by what the tables' commits count: `received`, `accepted`, `refused`, `silver`, `duplicate`, `dead_letter`, `erased`, `pending`, `late`"
+        "Events as the tables' commits count them, by measure: `received`, `accepted`, `refused`, `silver`, `duplicate`, `dead_letter`, `erased`, `pending`, `late`"
     );
     describe_gauge!(
         LEDGER_FINDINGS,

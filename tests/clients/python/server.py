@@ -1,5 +1,6 @@
 """A real `tidegate serve` for tests: started on a free port with its own data folder, asked through `tidegate query`."""
 
+import base64
 import json
 import os
 import socket
@@ -70,6 +71,14 @@ class Server:
         return subprocess.run(
             [self.binary, *arguments], input=stdin, capture_output=True, encoding="utf-8", timeout=120, cwd=self.data, env=self.environment
         )
+
+    def post(self, events: list[dict]) -> dict:
+        """Sends native events; what the gate answered."""
+        authorization = "Basic " + base64.b64encode(f"{self.key}:".encode()).decode()
+        headers = {"authorization": authorization, "content-type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/v1/events", json.dumps(events).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
 
     def query(self, sql: str) -> list[dict]:
         return json.loads(self.command("query", sql, "--format", "json"))
