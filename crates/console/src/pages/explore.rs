@@ -255,7 +255,10 @@ mod tests {
         Answer { columns, rows, ..Answer::default() }
     }
 
-    fn check(columns: &[(&str, Kind)], rows: Value, expect: Option<(&[&str], &[(&str, &[Option<f64>])])>) {
+    /// Labels, and by name the values at them.
+    type Drawn<'a> = (&'a [&'a str], &'a [(&'a str, &'a [Option<f64>])]);
+
+    fn check(columns: &[(&str, Kind)], rows: Value, expect: Option<Drawn<'_>>) {
         let found = series(&answer(columns, rows));
         let found = found.as_ref().map(|(labels, series)| {
             let series: Vec<_> = series.iter().map(|line| (line.name.as_str(), line.values.as_slice())).collect();

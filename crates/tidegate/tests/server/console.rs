@@ -48,7 +48,7 @@ impl Stream {
     async fn until(&mut self, part: &str) {
         let seen = async {
             while !self.text.contains(part) {
-                let piece = self.answer.chunk().await.unwrap().expect("the stream ended");
+                let piece = self.answer.chunk().await.unwrap().unwrap_or_else(|| panic!("the stream ended without {part}"));
                 self.text.push_str(&String::from_utf8_lossy(&piece));
             }
         };
@@ -68,9 +68,9 @@ fn view(id: &str) -> Value {
 
 /// The number in the cell of this name, in the row of this kind.
 fn cell(page: &str, row: &str, name: &str) -> u64 {
-    let from = page.find(row).unwrap_or_else(|| panic!("{row} is not in {page}"));
+    let rest = page.split_once(row).unwrap_or_else(|| panic!("{row} is not in {page}")).1;
     let mark = format!("data-count=\"{name}\">");
-    let cell = page[from..].split_once(&mark).unwrap_or_else(|| panic!("{name} is not after {row}")).1;
+    let cell = rest.split_once(&mark).unwrap_or_else(|| panic!("{name} is not after {row}")).1;
     cell.split('<').next().unwrap().replace(',', "").parse().unwrap()
 }
 

@@ -1,5 +1,7 @@
 //! Dead letters, and what would come of them now.
 
+use std::sync::Arc;
+
 use ::console::pages::dead_letters::{Again, Asked, Found, page as drawn};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -60,7 +62,7 @@ impl Pages {
             from: Some(from),
             ..Filter::default()
         };
-        let judged = recover::judge(self.lake().await?, &self.settings, self.plan.clone(), filter, JUDGED_MAX).await;
+        let judged = recover::judge(self.lake().await?, &self.settings, Arc::clone(&self.plan), filter, JUDGED_MAX).await;
         let Judged { lines, has_more } = judged.map_err(|error| Refused::unavailable(format!("{error:#}")))?;
         let mut again = Again { has_more, ..Again::default() };
         for line in lines.values() {
