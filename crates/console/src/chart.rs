@@ -16,6 +16,8 @@ const LABELS_MAX: usize = 6;
 const LABEL_CHARS_MAX: usize = 20;
 /// Lines that are told apart by colour.
 pub(crate) const SERIES_MAX: usize = 6;
+/// The widest a bar may be.
+const BAR_MAX: f64 = 60.0;
 /// Points of a line that can be pointed at.
 const DOTS_MAX: usize = 200;
 
@@ -217,7 +219,8 @@ pub(crate) fn lines(labels: &[String], series: &[Series]) -> Markup {
 pub(crate) fn bars(labels: &[String], series: &[Series]) -> Markup {
     let axis = Axis::of(series.iter().flat_map(|line| line.values.iter().flatten().copied()), HEIGHT, 6.0);
     let room = (WIDTH - LEFT - 20.0) / labels.len().max(1) as f64;
-    let width = (room * 0.8 / series.len().max(1) as f64).max(0.5);
+    let width = (room * 0.8 / series.len().max(1) as f64).clamp(0.5, BAR_MAX);
+    let start = (room - width * series.len() as f64) / 2.0;
     let every = labels.len().div_ceil(LABELS_MAX).max(1);
     html! {
         svg viewBox={ "0 0 " (WIDTH) " " (place(HEIGHT + 24.0)) } role="img" aria-label={ @for (number, line) in series.iter().enumerate() { @if number > 0 { ", " } (line.name) } } {
@@ -226,7 +229,7 @@ pub(crate) fn bars(labels: &[String], series: &[Series]) -> Markup {
                 @for (at, value) in line.values.iter().enumerate() {
                     @if let Some(value) = value.filter(|value| value.is_finite()) {
                         @let (one, other) = (axis.at(value), axis.at(0.0));
-                        rect class={ "bar series-" (number % SERIES_MAX) } x=(place(LEFT + room * at as f64 + room * 0.1 + width * number as f64)) width=(place(width)) y=(place(one.min(other))) height=(place((one - other).abs())) {
+                        rect class={ "bar series-" (number % SERIES_MAX) } x=(place(LEFT + room * at as f64 + start + width * number as f64)) width=(place(width)) y=(place(one.min(other))) height=(place((one - other).abs())) {
                             title { (labels.get(at).map_or("", String::as_str)) ", " (line.name) ": " (short(value)) }
                         }
                     }

@@ -30,7 +30,7 @@ before(async () => {
   url = `http://127.0.0.1:${port}`
   traffic = new Traffic()
   await traffic.sent(60)
-  await server.untilRows('silver.events', 40)
+  await queryable()
   const args = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage']
   browser = await puppeteer.launch({ args, executablePath: await chromium.executablePath(), headless: 'shell' })
 })
@@ -39,6 +39,12 @@ after(async () => {
   await traffic?.stop()
   await server?.stop()
 })
+
+/** Waits until there are events to look at, of each kind. */
+async function queryable() {
+  const rows = (table) => server.query(`SELECT count(*) AS n FROM ${table}`).then(([row]) => row.n, () => 0)
+  while ((await rows('silver.events')) < 40 || (await rows('dead_letters')) < 10) await sleep(200)
+}
 
 /** Events of a site, one in three of them a copy or broken, until it is stopped. */
 class Traffic {
@@ -75,7 +81,7 @@ class Traffic {
 
 async function visit(t, path, width = 'desk') {
   const page = await browser.newPage()
-  t.after(() => page.close())
+  t.after(() => page.isClosed() || page.close())
   const problems = []
   page.on('pageerror', (error) => problems.push(String(error)))
   page.on('console', (message) => message.type() === 'error' && problems.push(message.text()))

@@ -103,7 +103,7 @@ impl Asked {
     /// The newest of them, whole.
     pub fn examples(&self) -> String {
         format!(
-            "SELECT CAST(received_at AS VARCHAR), source, event_id, stage, code, field, message, payload, plan_version FROM dead_letters \
+            "SELECT CAST(received_at AS VARCHAR) AS received, source, event_id, stage, code, field, message, payload, plan_version FROM dead_letters \
              WHERE {} ORDER BY received_at DESC LIMIT {EXAMPLES_MAX}",
             self.conditions()
         )

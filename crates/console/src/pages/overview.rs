@@ -14,8 +14,8 @@ pub struct Overview {
     pub total: Line,
     /// By source.
     pub sources: Vec<(String, Line)>,
-    /// Events a second over the last few seconds: received, into Bronze, decided about by Silver.
-    pub rates: Rates,
+    /// Events a second over the last few seconds; `None` until there were two looks.
+    pub rates: Option<Rates>,
     /// Events received a second, at even times, oldest first.
     pub history: Vec<f64>,
     /// Seconds that the history goes back.
@@ -64,10 +64,8 @@ pub struct Line {
 pub struct Rates {
     /// Into Bronze, or refused.
     pub received: f64,
-    /// Into Silver.
+    /// Decided about by Silver.
     pub silver: f64,
-    /// Not taken, or dead letters of Silver.
-    pub dead_letters: f64,
 }
 
 /// A table.
@@ -107,12 +105,12 @@ pub fn part(overview: &Overview) -> Markup {
         ol.path aria-label="The path of the events" {
             (stage("Gate", "took or refused", total.received, &[("refused", total.refused, "/dead-letters?stage=gate")]))
             (arrow(&[
-                rate(overview.rates.received),
+                rate(overview.rates.map(|rates| rates.received)),
                 match overview.journal_lag { Some(lag) => format!("{} in the journal", grouped(lag)), None => "journal elsewhere".to_owned() },
             ], total.received == total.accepted + total.refused))
             (stage("Bronze", "as they came", total.accepted, &[]))
             (arrow(&[
-                rate(overview.rates.silver),
+                rate(overview.rates.map(|rates| rates.silver)),
                 format!("{} pending", grouped(total.pending)),
             ], overview.findings.is_empty()))
             (stage("Silver", "each once", total.silver, &[
@@ -189,7 +187,8 @@ fn arrow(facts: &[String], balances: bool) -> Markup {
     }
 }
 
-fn rate(rate: f64) -> String {
+fn rate(rate: Option<f64>) -> String {
+    let Some(rate) = rate else { return "…".to_owned() };
     if rate < 10.0 { format!("{rate:.1}/s") } else { format!("{}/s", grouped(rate.round() as u64)) }
 }
 

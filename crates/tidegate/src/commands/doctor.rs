@@ -117,6 +117,10 @@ async fn examine(settings: &Settings) -> Vec<Check> {
         write_keys(settings),
     ];
     checks.push(within("journal", journal(settings)).await);
+    if let Some(folder) = settings.lake_folder().filter(|folder| !folder.exists()) {
+        checks.push(Check::passed("lake", format!("{} is made by the first start", folder.display())));
+        return checks;
+    }
     match tokio::time::timeout(CHECK_MAX, Lake::open(&settings.lake_location(), settings.lake.options.clone())).await {
         Ok(Ok(lake)) => {
             checks.extend(store(&lake).await);
@@ -325,7 +329,10 @@ mod tests {
         let found = examined(&settings).await;
         let worse: Vec<_> = found.iter().filter(|(_, state)| *state != State::Passed).collect();
         assert_eq!(worse, [&("write keys", State::Warning)], "{found:?}");
-        assert!(!folder.path().join("journal").exists(), "it makes nothing");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it makes nothing");
+        std::fs::create_dir(folder.path().join("lake")).unwrap();
+        let found = examined(&settings).await;
+        assert!(found.contains(&("lake", State::Passed)) && found.contains(&("clock", State::Passed)), "{found:?}");
         let left: Vec<_> = std::fs::read_dir(folder.path().join("lake"))
             .unwrap()
             .flatten()

@@ -49,8 +49,7 @@ struct Known {
 struct Sample {
     at: Instant,
     received: u64,
-    silver: u64,
-    dead_letters: u64,
+    decided: u64,
 }
 
 pub(super) async fn page(State(pages): Asking) -> Response {
@@ -114,12 +113,8 @@ impl Pages {
         let standing = glance.look().await.map_err(Refused::unavailable)?;
         let now = Instant::now();
         let total = &standing.total;
-        let sample = Sample {
-            at: now,
-            received: total.received,
-            silver: total.silver + total.duplicates,
-            dead_letters: total.refused + total.dead_letters,
-        };
+        let decided = total.silver + total.duplicates + total.dead_letters + total.erased;
+        let sample = Sample { at: now, received: total.received, decided };
         if known.samples.back().is_some_and(|last| now - last.at > GAP_MAX) {
             known.samples.clear();
         }
@@ -183,15 +178,11 @@ fn line(counts: &pipeline::Line) -> Line {
     }
 }
 
-fn rates(samples: &VecDeque<Sample>) -> Rates {
-    let Some(last) = samples.back() else { return Rates::default() };
-    let Some(first) = samples.iter().find(|sample| last.at - sample.at <= RATE_OVER) else { return Rates::default() };
+fn rates(samples: &VecDeque<Sample>) -> Option<Rates> {
+    let last = samples.back()?;
+    let first = samples.iter().find(|sample| last.at - sample.at <= RATE_OVER).filter(|first| first.at < last.at)?;
     let per_second = |from: u64, to: u64| rate(to.saturating_sub(from), last.at - first.at);
-    Rates {
-        received: per_second(first.received, last.received),
-        silver: per_second(first.silver, last.silver),
-        dead_letters: per_second(first.dead_letters, last.dead_letters),
-    }
+    Some(Rates { received: per_second(first.received, last.received), silver: per_second(first.decided, last.decided) })
 }
 
 /// Rates between looks that follow each other.
@@ -211,16 +202,11 @@ mod tests {
     #[test]
     fn rates_are_of_the_last_seconds() {
         let began = Instant::now();
-        let sample = |second: u64, received: u64| Sample {
-            at: began + Duration::from_secs(second),
-            received,
-            silver: 0,
-            dead_letters: received / 10,
-        };
+        let sample = |second: u64, received: u64| Sample { at: began + Duration::from_secs(second), received, decided: received / 10 };
         let samples: VecDeque<Sample> = [sample(0, 1_000_000), sample(90, 1_000_000), sample(95, 1_000_050), sample(100, 1_000_100)].into();
-        let told = rates(&samples);
-        assert_eq!((told.received, told.silver, told.dead_letters), (10.0, 0.0, 1.0));
+        let told = rates(&samples).map(|rates| (rates.received, rates.silver));
+        assert_eq!(told, Some((10.0, 1.0)));
         assert_eq!(history(&samples), [0.0, 10.0, 10.0]);
-        assert_eq!((rates(&VecDeque::new()).received, rates(&[sample(1, 9)].into()).received), (0.0, 0.0));
+        assert!(rates(&VecDeque::new()).is_none() && rates(&[sample(1, 9)].into()).is_none());
     }
 }
