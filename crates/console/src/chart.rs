@@ -165,7 +165,7 @@ pub(crate) fn sparkline(values: &[f64], label: &str) -> Markup {
     let most = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
     let last = values.len().saturating_sub(1).max(1) as f64;
     let at = |(number, value): (usize, &f64)| {
-        let share = if most > 0.0 { (value / most).clamp(0.0, 1.0) } else { 0.0 };
+        let share = if most > 0.0 && value.is_finite() { (value / most).clamp(0.0, 1.0) } else { 0.0 };
         (number as f64 / last * WIDTH, TALL - 2.0 - share * (TALL - 6.0))
     };
     let line = path(values.iter().enumerate().map(at));
@@ -199,9 +199,9 @@ pub(crate) fn lines(labels: &[String], series: &[Series]) -> Markup {
                 }
                 @if labels.len() <= DOTS_MAX {
                     @for (at, value) in line.values.iter().enumerate() {
-                        @if let Some(value) = value {
-                            circle class={ "mark series-" (number % SERIES_MAX) } cx=(place(x(at))) cy=(place(axis.at(*value))) r="2.5" {
-                                title { (labels.get(at).map_or("", String::as_str)) ", " (line.name) ": " (short(*value)) }
+                        @if let Some(value) = value.filter(|value| value.is_finite()) {
+                            circle class={ "mark series-" (number % SERIES_MAX) } cx=(place(x(at))) cy=(place(axis.at(value))) r="2.5" {
+                                title { (labels.get(at).map_or("", String::as_str)) ", " (line.name) ": " (short(value)) }
                             }
                         }
                     }

@@ -188,8 +188,10 @@ mod tests {
     use super::*;
 
     fn header(verdict: &str) -> String {
+        let wrong = r#"{"code":"wrong_type","field":"/properties/price","message":"must be a number"}"#;
+        let violations = if verdict == "accepted" { "" } else { wrong };
         format!(
-            r#"{{"source":"web","event_id":"e","received_at":0,"format":"native","verdict":"{verdict}","plan_version":"1","violations":[{{"code":"wrong_type","field":"/properties/price","message":"must be a number"}}]}}"#
+            r#"{{"source":"web","event_id":"e","received_at":0,"format":"native","verdict":"{verdict}","plan_version":"1","violations":[{violations}]}}"#
         )
     }
 

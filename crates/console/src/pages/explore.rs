@@ -240,7 +240,21 @@ fn series(answer: &Answer) -> Option<(Vec<String>, Vec<Series>)> {
         labels.reverse();
         series.iter_mut().for_each(|line| line.values.reverse());
     }
+    if first.kind == Kind::Time {
+        shorten(&mut labels);
+    }
     Some((labels, series))
+}
+
+/// Instants as short as they can be told apart: days, or days and minutes.
+fn shorten(labels: &mut [String]) {
+    let are_days = labels.iter().all(|label| label.len() <= 10 || label.contains("T00:00:00"));
+    for label in labels.iter_mut().filter(|label| label.len() > 10) {
+        let short = if are_days { label.get(..10) } else { label.get(5..16) };
+        if let Some(short) = short.map(|short| short.replace('T', " ")) {
+            *label = short;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -291,6 +305,18 @@ mod tests {
         let many: Vec<Value> = (0..20).map(|number| json!(["1", format!("s{number}"), number])).chain([json!(["2", "s0", 0])]).collect();
         let (_, lines) = series(&answer(&[("day", Time), ("s", Other), ("n", Number)], many.into())).unwrap();
         assert_eq!((lines.len(), lines[0].name.as_str()), (chart::SERIES_MAX, "s19"));
+    }
+
+    #[test]
+    fn times_are_as_short_as_they_can_be() {
+        let check = |labels: &[&str], expect: &[&str]| {
+            let mut labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+            shorten(&mut labels);
+            assert_eq!(labels, expect);
+        };
+        check(&["2026-11-23", "2026-11-24"], &["2026-11-23", "2026-11-24"]);
+        check(&["2026-11-23T00:00:00.000000Z", "2026-11-24T00:00:00.000000Z"], &["2026-11-23", "2026-11-24"]);
+        check(&["2026-11-23T00:00:00.000000Z", "2026-11-23T13:30:00.000000Z", "null"], &["11-23 00:00", "11-23 13:30", "null"]);
     }
 
     #[test]
