@@ -78,6 +78,16 @@ pub fn describe() {
         Unit::Seconds,
         "Up to which event time nothing but what is late will come: that less pipeline.allowed_lateness"
     );
+    describe_gauge!(
+        EXPERIMENT_CHECK,
+        Unit::Count,
+        "Checks of an experiment's result, by experiment and state: `passed`, `warning`, `failed`; above 0 for `failed`: the result cannot be trusted"
+    );
+    describe_gauge!(
+        SAMPLE_RATIO,
+        Unit::Count,
+        "1 where subjects are not divided as they should be (sample ratio mismatch), otherwise 0, by experiment"
+    );
 }
 
 pub(crate) fn bronze(commit: &Committed, records: u64, bytes: u64) {

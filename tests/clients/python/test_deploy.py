@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[3]
+TOLD_SECONDS_MAX = 90
 METRIC = re.compile(r"\btidegate_[a-z_]+[a-z]\b")
 
 
@@ -53,9 +55,14 @@ def test_prometheus_own_reader_takes_what_is_told(server):
     view = {"event_type": "page_view", "anonymous_id": "a"}
     server.post([{**view, "event_id": "one"}, {**view, "event_id": "two", "properties": {"url": 7}}, {"event_id": "three"}])
     server.wait_for_rows("silver.events", 1)
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
-        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-        text = answer.read().decode()
+    text, deadline = "", time.monotonic() + TOLD_SECONDS_MAX
+    # How the tables stand is told at the next look.
+    while "tidegate_watermark_timestamp_seconds" not in text:
+        assert time.monotonic() < deadline, text
+        with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
+            assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+            text = answer.read().decode()
+        time.sleep(0.5)
     said, seen = described(), set()
     for family in text_string_to_metric_families(text):
         # The reader leaves off what every counter ends with.
