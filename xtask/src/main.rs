@@ -95,10 +95,11 @@ fn test(place: &Place, suite: Suite) -> Result<()> {
     let python = (suite != Suite::Node).then(clients::python::find).transpose()?;
     let node = includes(Suite::Node).then(clients::node::find).transpose()?;
     let servers = tools.map(|tools| servers::install(place, &tools)).transpose()?;
+    let prometheus = includes(Suite::Rust).then(|| servers::prometheus(place)).transpose()?;
     rust::build_product(place)?;
     if let Some(servers) = &servers {
-        if includes(Suite::Rust) {
-            rust::test(place, servers)?;
+        if let Some(prometheus) = &prometheus {
+            rust::test(place, servers, prometheus)?;
         }
         if let Some(python) = &python {
             if includes(Suite::Spark) {

@@ -1,8 +1,9 @@
 //! Builds the product and runs the tests of all crates.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use servers::PROMETHEUS_VARIABLE;
 
 use crate::place::{Place, cargo};
 use crate::servers::Installed;
@@ -32,11 +33,12 @@ pub(crate) fn build_example(place: &Place, name: &str) -> Result<PathBuf> {
 /// # Errors
 ///
 /// When a test fails.
-pub(crate) fn test(place: &Place, servers: &Installed) -> Result<()> {
+pub(crate) fn test(place: &Place, servers: &Installed, prometheus: &Path) -> Result<()> {
     step("build the tests", || run(cargo(place).args(["test", "--release", "--workspace", "--no-run"])))?;
     step("Rust tests", || {
         let mut tests = cargo(place);
         tests.args(["test", "--release", "--workspace", "--no-fail-fast"]).envs(servers.variables());
+        tests.env(PROMETHEUS_VARIABLE, prometheus);
         // The SDK is tested with the product.
         run(tests.env("TIDEGATE_BIN", place.product()))
     })

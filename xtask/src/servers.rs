@@ -1,4 +1,4 @@
-//! Kafka and the S3 gateway, installed once below the target folder.
+//! Kafka, the S3 gateway and Prometheus, installed once below the target folder.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ const GATEWAY: &str = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
 const JAVA_OLDEST: u32 = 17;
 /// The oldest Go that knows how to fetch the one which the gateway asks for.
 const GO_OLDEST: (u32, u32) = (1, 21);
+const WANTED_PROMETHEUS: &str = "the alerts are tested with Prometheus: have prometheus and promtool on the PATH, or a Debian whose apt-get can download the package prometheus";
 const WANTED: &str = "Kafka and the S3 gateway need Java 17 or newer, Maven and Go 1.21 or newer (on Debian and Ubuntu: openjdk-17-jdk-headless, \
                       maven; Go from https://go.dev/dl)";
 
@@ -72,6 +73,32 @@ pub(crate) fn install(place: &Place, _: &Tools) -> Result<Installed> {
         })
     })?;
     Ok(Installed { jars: kafka, gateway: gateway.join("versitygw") })
+}
+
+/// Prometheus of this machine, or of Debian's package, which is unpacked and not installed: the folder of its programs.
+///
+/// # Errors
+///
+/// When it cannot be had; the text says what to install.
+pub(crate) fn prometheus(place: &Place) -> Result<PathBuf> {
+    if let Some(paths) = std::env::var_os("PATH") {
+        let has = |folder: &PathBuf| ["prometheus", "promtool"].iter().all(|program| folder.join(program).is_file());
+        if let Some(folder) = std::env::split_paths(&paths).find(has) {
+            return Ok(folder);
+        }
+    }
+    let folder = place.servers().join("prometheus");
+    step("Prometheus", || {
+        made_once(&folder, "prometheus", || {
+            run(Command::new("apt-get").args(["download", "prometheus"]).current_dir(&folder)).context(WANTED_PROMETHEUS)?;
+            let packages = fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+            let package = packages.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+            let package = package.context(WANTED_PROMETHEUS)?;
+            run(Command::new("dpkg").arg("-x").arg(&package).arg(&folder)).context(WANTED_PROMETHEUS)?;
+            fs::remove_file(&package).context("a package cannot be removed")
+        })
+    })?;
+    Ok(folder.join("usr/bin"))
 }
 
 impl Installed {

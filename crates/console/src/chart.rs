@@ -115,10 +115,7 @@ pub(crate) fn band(points: &[Point]) -> Markup {
     let every = points.len().div_ceil(TICKS_MAX).max(1);
     html! {
         svg viewBox={ "0 0 " (WIDTH) " " (place(HEIGHT + 24.0)) } role="img" aria-label="the effect, with its bands" {
-            @for tick in axis.ticks() {
-                line.axis x1=(LEFT) x2=(WIDTH - 20.0) y1=(place(axis.at(tick))) y2=(place(axis.at(tick))) {}
-                text x=(LEFT - 8.0) y=(place(axis.at(tick) + 4.0)) text-anchor="end" { (short(tick)) }
-            }
+            (grid(&axis))
             line.zero x1=(LEFT) x2=(WIDTH - 20.0) y1=(place(axis.at(0.0))) y2=(place(axis.at(0.0))) {}
             path.outer d=(area(|point| point.outer)) {}
             path.inner d=(area(|point| point.inner)) {}

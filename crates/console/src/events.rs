@@ -51,18 +51,19 @@ pub(crate) fn view(event_type: &str, properties: &[(String, Column)]) -> String 
     let property = |(name, column): &(String, Column)| {
         let is_taken = COMMON.contains(&name.as_str()) || ["properties", "context"].contains(&name.as_str());
         let shown = if is_taken { format!("property_{name}") } else { name.clone() };
-        format!("{}(properties, {}) AS {}", function(*column), text(name), identifier(&shown))
+        format!("{}(properties, {}) AS {}", function(*column), literal(name), identifier(&shown))
     };
     let columns: Vec<String> = COMMON.iter().map(|name| (*name).to_owned()).chain(properties.iter().map(property)).collect();
     let columns = columns.join(", ");
-    format!("SELECT {columns}, properties, context FROM silver.events WHERE event_type = {}", text(event_type))
+    format!("SELECT {columns}, properties, context FROM silver.events WHERE event_type = {}", literal(event_type))
 }
 
 fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn text(value: &str) -> String {
+/// A text as a statement has it.
+pub(crate) fn literal(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 

@@ -7,7 +7,7 @@ use experiments::report::{Check, EffectOf, MetricReport, Report, State, Verdict,
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::chart;
-use crate::pages::PAGE_CSS;
+use crate::pages::{PAGE_CSS, head};
 
 /// The page.
 pub fn page(report: &Report) -> String {
@@ -15,9 +15,7 @@ pub fn page(report: &Report) -> String {
         (DOCTYPE)
         html lang="en" {
             head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (report.experiment) ": result" }
+                (head(&format!("{}: result", report.experiment)))
                 style { (PreEscaped(PAGE_CSS)) }
             }
             body { main { (body(report)) } }

@@ -3,6 +3,7 @@
 //! [`Reader`] answers one statement at a time, for a command or a shell; [`postgres`] lets whoever speaks the protocol of Postgres ask the same; [`pages`] are what a browser
 //! shows, and [`live`] the events as they come. A statement sees each table as it is when the statement begins. It never writes: only statements that read are planned, and the tables it hands out cannot be changed through it.
 
+pub mod access;
 mod bounded;
 mod catalog;
 mod chart;

@@ -3,7 +3,7 @@
 //! Nothing is sampled. Who asks is told by number what it has not been shown, so a reader that is too slow for the traffic knows that it was.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use contract::wire::{self, Envelope};
 use contract::{Receipt, Timestamp, Verdict, json};
@@ -39,12 +39,19 @@ pub struct Seen {
     pub payload: String,
     /// How many bytes it has.
     pub bytes: usize,
+    /// Its row on the page of live events, from when it was first drawn.
+    row: OnceLock<Box<str>>,
 }
 
 impl Seen {
     /// Whether it breaks the tracking plan, or could not be taken.
     pub fn is_invalid(&self) -> bool {
         self.receipt.verdict != Verdict::Accepted
+    }
+
+    /// Its row on a page: drawn once for all who look.
+    pub(crate) fn row(&self, draw: impl FnOnce() -> String) -> &str {
+        self.row.get_or_init(|| draw().into_boxed_str())
     }
 
     /// When the gate had it.
@@ -166,7 +173,7 @@ impl Tail {
         };
         let front = value.get(..PAYLOAD_BYTES_MAX).unwrap_or(value);
         let payload = String::from_utf8_lossy(front).into_owned();
-        Some(Seen { mark: Mark::default(), receipt, event_type, name, subject, payload, bytes: value.len() })
+        Some(Seen { mark: Mark::default(), receipt, event_type, name, subject, payload, bytes: value.len(), row: OnceLock::new() })
     }
 }
 

@@ -2,14 +2,19 @@
 //!
 //! Every page has an address that says all that it shows, so that it can be sent to somebody else.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::access::Role;
+
+pub mod access;
 pub mod dead_letters;
 pub mod events;
 pub mod experiments;
 pub mod explore;
+pub mod jobs;
 pub mod overview;
 pub mod plan;
+pub mod sources;
 pub mod trace;
 
 /// What all pages have in common with the report of an experiment in a file.
@@ -43,10 +48,15 @@ pub enum Place {
     DeadLetters,
     /// Experiments.
     Experiments,
+    /// Sources and their keys.
+    Sources,
+    /// Replays and other long work.
+    Jobs,
 }
 
 impl Place {
-    const ALL: [Self; 6] = [Self::Overview, Self::Events, Self::Explore, Self::Plan, Self::DeadLetters, Self::Experiments];
+    const ALL: [Self; 8] =
+        [Self::Overview, Self::Events, Self::Explore, Self::Plan, Self::DeadLetters, Self::Experiments, Self::Sources, Self::Jobs];
 
     fn name(self) -> &'static str {
         match self {
@@ -56,6 +66,8 @@ impl Place {
             Self::Plan => "Tracking plan",
             Self::DeadLetters => "Dead letters",
             Self::Experiments => "Experiments",
+            Self::Sources => "Sources",
+            Self::Jobs => "Jobs",
         }
     }
 
@@ -67,6 +79,8 @@ impl Place {
             Self::Plan => "/plan",
             Self::DeadLetters => "/dead-letters",
             Self::Experiments => "/experiments",
+            Self::Sources => "/sources",
+            Self::Jobs => "/jobs",
         }
     }
 
@@ -78,46 +92,134 @@ impl Place {
             Self::Plan => "p",
             Self::DeadLetters => "d",
             Self::Experiments => "x",
+            Self::Sources => "k",
+            Self::Jobs => "r",
         }
     }
 }
 
-/// A whole page. `place` is marked as where one is.
-pub(crate) fn document(place: Option<Place>, title: &str, body: &Markup) -> String {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) " · Tidegate" }
-                link rel="stylesheet" href=(STYLE_PATH);
-                link rel="icon" href="data:,";
-                script src=(SCRIPT_PATH) defer {}
-            }
-            body.console {
-                a.skip href="#content" { "Skip to the content" }
-                header.bar {
-                    a.brand href="/" { "Tidegate" }
-                    nav aria-label="Pages" {
-                        @for page in Place::ALL {
-                            a href=(page.path()) data-key=(page.key()) aria-current=[(place == Some(page)).then_some("page")] { (page.name()) }
+/// A page, but for what depends on who looks at it.
+#[derive(Debug, Clone)]
+pub struct Page {
+    place: Option<Place>,
+    title: String,
+    body: String,
+}
+
+/// Who looks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Visitor {
+    /// Anyone: nobody has to sign in here, and nothing can be changed.
+    #[default]
+    Open,
+    /// Somebody who has yet to sign in.
+    Unknown,
+    /// Somebody who has.
+    Known {
+        /// Their name.
+        name: String,
+        /// What they may do.
+        role: Role,
+        /// What a form of theirs has to bring along, so that no page of somebody else's can send it for them.
+        form_token: String,
+    },
+}
+
+impl Visitor {
+    /// What forms that change something bring along; nothing for those who may change nothing.
+    pub fn form_token(&self) -> Option<&str> {
+        match self {
+            Self::Known { role: Role::Admin, form_token, .. } => Some(form_token),
+            Self::Open | Self::Unknown | Self::Known { .. } => None,
+        }
+    }
+}
+
+impl Page {
+    /// A page. `place` is marked as where one is.
+    pub(crate) fn new(place: Option<Place>, title: &str, body: Markup) -> Self {
+        Self { place, title: title.to_owned(), body: body.into_string() }
+    }
+
+    /// The whole document, as this visitor sees it.
+    pub fn draw(&self, visitor: &Visitor) -> String {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    (head(&format!("{} · Tidegate", self.title)))
+                    link rel="stylesheet" href=(STYLE_PATH);
+                    link rel="icon" href="data:,";
+                    script src=(SCRIPT_PATH) defer {}
+                }
+                body.console {
+                    a.skip href="#content" { "Skip to the content" }
+                    header.bar {
+                        a.brand href="/" { "Tidegate" }
+                        @if *visitor != Visitor::Unknown {
+                            nav aria-label="Pages" {
+                                @for page in Place::ALL {
+                                    a href=(page.path()) data-key=(page.key()) aria-current=[(self.place == Some(page)).then_some("page")] { (page.name()) }
+                                }
+                            }
+                        }
+                        @if let Visitor::Known { name, role, form_token } = visitor {
+                            form.visitor method="post" action=(access::SIGN_OUT_PATH) {
+                                (form_field(form_token)) (name) span.role { (role.as_str()) } " " button type="submit" { "Sign out" }
+                            }
+                        }
+                    }
+                    main #content tabindex="-1" { (PreEscaped(&self.body)) }
+                    @if *visitor != Visitor::Unknown {
+                        footer {
+                            p.note { "Keys: " kbd { "g" } " and then " @for page in Place::ALL { kbd { (page.key()) } " " (page.name()) ", " } kbd { "/" } " to search." }
                         }
                     }
                 }
-                main #content tabindex="-1" { (body) }
-                footer {
-                    p.note { "Keys: " kbd { "g" } " and then " @for page in Place::ALL { kbd { (page.key()) } " " (page.name()) ", " } kbd { "/" } " to search." }
-                }
             }
         }
+        .into_string()
     }
-    .into_string()
+}
+
+#[cfg(test)]
+impl Page {
+    /// What is on it.
+    pub(crate) fn text(&self) -> &str {
+        &self.body
+    }
+}
+
+/// Words as a shell takes them.
+pub fn shell(words: &[String]) -> String {
+    let is_plain = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c));
+    let quoted = words.iter().map(|word| match Some(word.as_str()).filter(is_plain) {
+        Some(plain) => plain.to_owned(),
+        None => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// What every document of ours begins with.
+pub(crate) fn head(title: &str) -> Markup {
+    html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        title { (title) }
+    }
+}
+
+/// The name of the field that a form brings along.
+pub const FORM_TOKEN: &str = "form_token";
+
+/// That field.
+pub(crate) fn form_field(token: &str) -> Markup {
+    html! { input type="hidden" name=(FORM_TOKEN) value=(token); }
 }
 
 /// A page that says why there is no other.
-pub fn refusal(title: &str, what: &str) -> String {
-    document(None, title, &html! { h1 { (title) } p role="alert" { (what) } })
+pub fn refusal(title: &str, what: &str) -> Page {
+    Page::new(None, title, html! { h1 { (title) } p role="alert" { (what) } })
 }
 
 /// A number with its thousands apart.
@@ -189,8 +291,29 @@ mod tests {
     }
 
     #[test]
+    fn words_are_quoted_for_a_shell() {
+        for (word, expect) in [("--conf", "--conf"), ("local[2]", "'local[2]'"), ("", "''"), ("it's", r"'it'\''s'")] {
+            assert_eq!(shell(&[word.to_owned()]), expect);
+        }
+        assert_eq!(shell(&["a".to_owned(), "b c".to_owned()]), "a 'b c'");
+    }
+
+    #[test]
+    fn a_page_is_drawn_for_whoever_looks() {
+        let page = refusal("Gone", "It is gone.");
+        let known = |role| Visitor::Known { name: "<anna>".to_owned(), role, form_token: "t1".to_owned() };
+        let open = page.draw(&Visitor::Open);
+        assert!(open.contains("href=\"/plan\"") && !open.contains("Sign out"), "{open}");
+        let unknown = page.draw(&Visitor::Unknown);
+        assert!(!unknown.contains("href=\"/plan\"") && unknown.contains("It is gone."), "{unknown}");
+        let read = page.draw(&known(Role::Read));
+        assert!(read.contains("&lt;anna&gt;") && read.contains("Sign out") && read.contains("value=\"t1\""), "{read}");
+        assert_eq!((known(Role::Read).form_token(), known(Role::Admin).form_token()), (None, Some("t1")));
+    }
+
+    #[test]
     fn what_people_wrote_is_no_markup() {
-        let page = refusal("<b>", "<script>alert(1)</script>");
+        let page = refusal("<b>", "<script>alert(1)</script>").draw(&Visitor::Open);
         assert!(!page.contains("<b>") && !page.contains("<script>alert") && page.contains("&lt;script&gt;"));
         assert_eq!(encoded("a&b=c d/é"), "a%26b%3Dc+d%2F%C3%A9");
     }

@@ -10,6 +10,7 @@ pub mod json;
 pub mod plan;
 pub mod receipt;
 pub mod time;
+pub mod trace;
 pub mod violation;
 pub mod wire;
 

@@ -113,22 +113,7 @@ pub enum Error {
     /// No such source, or none of its keys is live.
     #[error("no live key of a source named {0}; `tidegate source list` shows them all")]
     NoSuchSource(SourceName),
-    /// The file cannot be understood.
-    #[error("{file} cannot be understood: {source}; mend it or restore it", file = path.display())]
-    Damaged {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What the parser says.
-        source: serde_json::Error,
-    },
-    /// The file cannot be read or written.
-    #[error("cannot {doing} {file}: {source}", file = path.display())]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// The file.
-        path: std::path::PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    /// The file cannot be read, understood or written.
+    #[error(transparent)]
+    File(#[from] secrets::Error),
 }

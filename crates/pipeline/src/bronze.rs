@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::stage::{Stage, Step, Surroundings, compute};
 use crate::status::Status;
 use crate::work::Work;
-use crate::{erasure, metrics, tables};
+use crate::{erasure, metrics, tables, traced};
 
 /// The most partitions that a journal may have.
 const PARTITIONS_MAX: u32 = 1_024;
@@ -146,6 +146,9 @@ impl Bronze {
                 return Err(Error::Foreign { partition, end, progress: next });
             }
         }
+        for gone in self.next.keys().filter(|partition| !own.contains_key(partition)) {
+            metrics::lag(*gone, 0);
+        }
         (self.next, self.next_refused, self.has) = (own, refused, has);
         if let Some(erasures) = self.erasures.flatten() {
             let mut partitions = Vec::new();
@@ -241,6 +244,7 @@ impl Bronze {
             ranges.iter().map(|(partition, (_, until))| (tables::progress_in_journal(generation, *partition), version(*until))).collect();
         let count = records.len() as u64;
         let (bytes, refused_from) = (bytes_of(&records), self.next_refused.clone());
+        let (traced, began) = (traced::of_records(&records), self.lake.now());
         let erased = Arc::clone(&self.erased);
         let rows = compute(Self::NAME, move || {
             let records = records.into_iter().map(|Stored { partition, offset, record }| {
@@ -286,6 +290,7 @@ impl Bronze {
             *refused = (*refused).max(until);
         }
         metrics::bronze(&committed, count, bytes);
+        traced::tell(&traced, Self::NAME, began, self.lake.now(), committed.version);
         self.status.update(|progress| {
             progress.records += count;
             progress.bronze += committed.rows;
@@ -297,9 +302,12 @@ impl Bronze {
     async fn note_lag(&self) -> Result<u64, Error> {
         let end = self.journal.end().await?;
         // What others have is in their figures.
-        let behind = |(partition, next): (&u32, &u64)| end.get(partition).copied().unwrap_or_default().saturating_sub(*next);
-        let lag = self.next.iter().map(behind).sum();
-        metrics::lag(lag);
+        let mut lag = 0;
+        for (partition, next) in &self.next {
+            let behind = end.get(partition).copied().unwrap_or_default().saturating_sub(*next);
+            metrics::lag(*partition, behind);
+            lag += behind;
+        }
         self.status.update(|progress| progress.lag_records = lag);
         Ok(lag)
     }
@@ -340,6 +348,10 @@ impl Stage for Bronze {
     }
 
     async fn recover(&mut self) -> Result<(), Error> {
+        // What cannot be committed waits, and that is told above all while it is so.
+        if let Err(error) = self.note_lag().await {
+            tracing::debug!(%error, "how much waits in the journal cannot be told");
+        }
         self.bronze.refresh().await?;
         self.dead_letters.refresh().await?;
         self.take_position().await

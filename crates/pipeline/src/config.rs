@@ -45,6 +45,9 @@ pub struct Config {
     /// How often the metrics of how the lake stands are taken: rows of tables, books, watermark.
     #[serde(with = "humantime_serde")]
     pub watch_interval: Duration,
+    /// Over how long events are counted to tell what is unusual: each such window is held against those of the days before. A day has a whole number of them.
+    #[serde(with = "humantime_serde")]
+    pub anomaly_window: Duration,
     /// How often small files are joined, where there are enough of them.
     #[serde(with = "humantime_serde")]
     pub compaction_interval: Duration,
@@ -77,6 +80,7 @@ impl Default for Config {
             experiments: None,
             ledger_interval: Duration::from_secs(10),
             watch_interval: Duration::from_secs(15),
+            anomaly_window: Duration::from_secs(60 * 60),
             compaction_interval: Duration::from_secs(60),
             cleaning_interval: Duration::from_secs(60 * 60),
             retention: Retention::default(),
@@ -117,6 +121,12 @@ impl Config {
         }
         if self.watch_interval.is_zero() {
             return Err(crate::Error::Setting("pipeline.watch_interval must be longer than nothing".to_owned()));
+        }
+        let window = self.anomaly_window.as_secs();
+        if window < 60 || !86_400_u64.is_multiple_of(window) || self.anomaly_window.subsec_nanos() != 0 {
+            return Err(crate::Error::Setting(
+                "pipeline.anomaly_window must be at least a minute, and a day must have a whole number of them".to_owned(),
+            ));
         }
         self.retention.check()?;
         self.index.check()?;

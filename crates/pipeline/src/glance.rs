@@ -116,9 +116,7 @@ impl Glance {
         for line in standing.sources.values() {
             standing.total.add(line);
         }
-        if let Some(silver) = &mut self.silver.table {
-            standing.received = silver.newest(RECEIVED_AT).await?;
-        }
+        standing.received = self.silver.newest;
         let first = [&self.bronze, &self.silver];
         let last = [&self.dead_letters, &self.book];
         let all = first.into_iter().chain(&self.others).chain(last);
@@ -229,11 +227,13 @@ struct Seen {
     name: String,
     table: Option<Table>,
     standing: Option<TableStanding>,
+    /// For Silver: the newest time of receipt.
+    newest: Option<i64>,
 }
 
 impl Seen {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), table: None, standing: None }
+        Self { name: name.to_owned(), table: None, standing: None, newest: None }
     }
 
     fn rows(&self) -> Option<i64> {
@@ -252,6 +252,10 @@ impl Seen {
             return Ok(());
         };
         let files = table.files().await?;
+        if self.name == tables::SILVER {
+            // It is in the statistics of all files, so it is looked for once a version.
+            self.newest = table.newest(RECEIVED_AT).await?;
+        }
         self.standing = Some(TableStanding {
             name: self.name.clone(),
             version,

@@ -4,6 +4,7 @@
 //! it, it begins again at the progress it finds there. Nothing is decided here that `medallion` or `lake` can decide, and no state here outlives a crash
 //! but the index of identities, which is derived from Silver.
 
+pub mod anomaly;
 mod audit;
 mod bronze;
 pub mod care;
@@ -21,12 +22,14 @@ mod reached;
 pub mod recovery;
 pub mod replay;
 pub mod retention;
+mod rows;
 mod run;
 mod silver;
 mod stage;
 mod status;
 pub mod tables;
 pub mod trace;
+mod traced;
 mod upkeep;
 mod watch;
 mod work;

@@ -6,6 +6,7 @@ use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histog
 use experiments::report::{Check, State};
 use lake::Committed;
 
+use crate::anomaly::{Kind, Unusual};
 use crate::audit::Line;
 use crate::glance::Standing;
 
@@ -28,6 +29,7 @@ const TABLE_BYTES: &str = "tidegate_table_bytes";
 const TABLE_VERSION: &str = "tidegate_table_version";
 const SILVER_RECEIVED: &str = "tidegate_silver_received_timestamp_seconds";
 const WATERMARK: &str = "tidegate_watermark_timestamp_seconds";
+const ANOMALIES: &str = "tidegate_anomalies";
 const EXPERIMENT_CHECK: &str = "tidegate_experiment_checks";
 const SAMPLE_RATIO: &str = "tidegate_experiment_sample_ratio_mismatch";
 /// How a check of an experiment can come out.
@@ -38,7 +40,11 @@ pub fn describe() {
     describe_counter!(BRONZE_RECORDS, Unit::Count, "Records read from the journal and committed, refused ones included");
     describe_counter!(BRONZE_ROWS, Unit::Count, "Rows added to Bronze");
     describe_counter!(BRONZE_BYTES, Unit::Bytes, "Bytes read from the journal and committed");
-    describe_gauge!(LAG_RECORDS, Unit::Count, "Records in the journal's partitions that this process reads, that Bronze does not have yet");
+    describe_gauge!(
+        LAG_RECORDS,
+        Unit::Count,
+        "Records of the journal that Bronze does not have yet, by partition, of those that this process reads"
+    );
     describe_counter!(SILVER_READ, Unit::Count, "Rows of Bronze that Silver has decided about");
     describe_counter!(
         SILVER_ROWS,
@@ -79,6 +85,11 @@ pub fn describe() {
         "Up to which event time nothing but what is late will come: that less pipeline.allowed_lateness"
     );
     describe_gauge!(
+        ANOMALIES,
+        Unit::Count,
+        "What is unusual in the last whole window of pipeline.anomaly_window, by kind: `silent`, `burst`, `drop` for sources, `volume` and `shape` for event types"
+    );
+    describe_gauge!(
         EXPERIMENT_CHECK,
         Unit::Count,
         "Checks of an experiment's result, by experiment and state: `passed`, `warning`, `failed`; above 0 for `failed`: the result cannot be trusted"
@@ -96,8 +107,8 @@ pub(crate) fn bronze(commit: &Committed, records: u64, bytes: u64) {
     counter!(BRONZE_BYTES).increment(bytes);
 }
 
-pub(crate) fn lag(records: u64) {
-    gauge!(LAG_RECORDS).set(records as f64);
+pub(crate) fn lag(partition: u32, records: u64) {
+    gauge!(LAG_RECORDS, "partition" => partition.to_string()).set(records as f64);
 }
 
 pub(crate) fn silver(read: u64, took: Duration) {
@@ -155,6 +166,14 @@ pub(crate) fn unknown(tables: &[String]) {
         for name in [TABLE_ROWS, TABLE_FILES, TABLE_BYTES, TABLE_VERSION] {
             gauge!(name, "table" => table.clone()).set(f64::NAN);
         }
+    }
+}
+
+/// What is unusual; unknown, as NaN, where it is another process that tells.
+pub(crate) fn anomalies(found: Option<&[Unusual]>) {
+    for kind in Kind::ALL {
+        let count = found.map_or(f64::NAN, |found| found.iter().filter(|unusual| unusual.kind == kind).count() as f64);
+        gauge!(ANOMALIES, "kind" => kind.as_str()).set(count);
     }
 }
 

@@ -27,8 +27,9 @@ use crate::identities::Identities;
 use crate::stage::{Stage, Step, Surroundings, compute};
 use crate::status::Status;
 use crate::tables::Names;
+use crate::traced::Traced;
 use crate::work::{Work, may_meet};
-use crate::{bronze, metrics, tables};
+use crate::{bronze, metrics, tables, traced};
 
 /// Versions of Bronze that are looked at in one step.
 const VERSIONS_MAX: i64 = 256;
@@ -66,6 +67,9 @@ struct Decided {
     read: u64,
     /// When the oldest of these rows was received, in microseconds.
     oldest: Option<i64>,
+    traced: Vec<Traced>,
+    /// When it was begun, in microseconds.
+    began: i64,
     chosen: silver::Chosen,
     dead_letters: Vec<RecordBatch>,
     counts: Counts,
@@ -145,25 +149,26 @@ impl Silver {
     }
 
     async fn decide(&mut self, task: &Task, files: &[lake::Added]) -> Result<Decided, Error> {
+        let began = self.lake.now();
         let batches = self.bronze.read(files, None).await?;
         let (rules, buckets) = (self.rules.clone(), task.buckets.clone());
         let refined = compute(Self::NAME, move || {
             let batches = batches.iter().map(|batch| in_buckets(batch, &buckets)).collect::<Result<Vec<_>, _>>()?;
             let read = batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
             let oldest = batches.iter().filter_map(oldest).min();
-            Ok((refine_all(&batches, &rules)?, read, oldest))
+            Ok((refine_all(&batches, &rules)?, read, oldest, traced::of_bronze(&batches)))
         });
-        let ((candidates, mut dead_letters, mut counts), read, oldest) = refined.await?;
+        let ((candidates, mut dead_letters, mut counts), read, oldest, traced) = refined.await?;
         let candidates = Arc::new(candidates);
         let known = self.identities.probe(&self.silver, Arc::clone(&candidates)).await?;
         let chosen = compute(Self::NAME, move || Ok(silver::choose(&candidates, &known)?)).await?;
         counts.merge(&chosen.counts);
         dead_letters.push(chosen.dead_letters.clone());
-        Ok(Decided { read, oldest, chosen, dead_letters, counts })
+        Ok(Decided { read, oldest, traced, began, chosen, dead_letters, counts })
     }
 
     async fn commit(&mut self, task: &Task, through: i64, decided: Decided) -> Result<(), Error> {
-        let Decided { read: _, oldest, chosen, dead_letters, counts } = decided;
+        let Decided { read: _, oldest, traced, began, chosen, dead_letters, counts } = decided;
         let progress: Vec<_> = task.buckets.iter().map(|bucket| (tables::progress_in_bucket(*bucket), through)).collect();
         let commit = |counts| Commit { progress: progress.clone(), guards: guards(), info: info(through, counts) };
         if chosen.exposures.num_rows() > 0 && task.reached.exposures < through {
@@ -182,6 +187,7 @@ impl Silver {
         if let Some(oldest) = oldest {
             metrics::queryable(self.lake.now().saturating_sub(oldest));
         }
+        traced::tell(&traced, Self::NAME, began, self.lake.now(), committed.version);
         self.identities.insert(&self.silver, committed.version, chosen.winners).await?;
         self.committed.send_replace(committed.version);
         Ok(())

@@ -8,6 +8,7 @@ use lake::Lake;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::anomaly::{self, Unusual};
 use crate::config::Config;
 use crate::error::Error;
 use crate::glance::Glance;
@@ -17,14 +18,19 @@ use crate::{gold, metrics};
 /// Between two looks at the experiments at least: their tables are not made more often.
 const EXPERIMENTS_EVERY: Duration = Duration::from_secs(60);
 
+/// Between two looks for what is unusual at most.
+const ANOMALIES_EVERY_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// Looks at the lake until it is stopped, where this process does what one does for all. A look that fails leaves what the one before it found.
 pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
     let (models, experiments) = (config.models()?, config.experiments()?);
     let mut glance = Glance::new(lake.clone(), &models);
     let mut ticks = interval(config.watch_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut told, mut findings) = (Vec::new(), Vec::new());
+    let (mut told, mut findings, mut unusual) = (Vec::new(), Vec::new(), Vec::new());
     let mut experiments_at = Instant::now();
+    let mut anomalies_at = Instant::now();
+    let anomalies_every = (config.anomaly_window / 12).min(ANOMALIES_EVERY_MAX);
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -34,6 +40,7 @@ pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch:
             if !told.is_empty() {
                 metrics::unknown(&told);
                 experiments.iter().for_each(|experiment| metrics::experiment_unknown(&experiment.definition.key));
+                metrics::anomalies(None);
                 told.clear();
             }
             continue;
@@ -44,6 +51,14 @@ pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch:
                 () = look_at(&experiments, &lake, &config) => {}
             }
             experiments_at = Instant::now() + EXPERIMENTS_EVERY;
+        }
+        if anomalies_at <= Instant::now() {
+            let looked = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                looked = anomaly::look(&lake, &config) => looked,
+            };
+            note(looked, &mut unusual);
+            anomalies_at = Instant::now() + anomalies_every;
         }
         let looked = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -61,6 +76,20 @@ pub(crate) async fn run(lake: Lake, config: Config, work: Work, mut stop: watch:
             }
             Err(error) => tracing::warn!(%error, "how the lake stands cannot be told, it is tried again"),
         }
+    }
+}
+
+/// Tells what is unusual, in the log once.
+fn note(looked: Result<Vec<Unusual>, Error>, known: &mut Vec<Unusual>) {
+    match looked {
+        Ok(found) => {
+            for new in found.iter().filter(|new| !known.iter().any(|known| known.is_of(new))) {
+                tracing::warn!(kind = new.kind.as_str(), what = new.text, "unusual");
+            }
+            metrics::anomalies(Some(&found));
+            *known = found;
+        }
+        Err(error) => tracing::warn!(%error, "whether anything is unusual cannot be told, it is tried again"),
     }
 }
 

@@ -23,6 +23,14 @@ pub enum Error {
     /// Something else takes the logs in already.
     #[error("the logs of this process go elsewhere already")]
     Logs,
+    /// Traces cannot be sent there.
+    #[error("traces cannot be sent to {endpoint:?}: {problem}; give an address such as http://127.0.0.1:4318/v1/traces")]
+    Traces {
+        /// The address.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Something else takes the metrics in already.
     #[error("the metrics of this process go elsewhere already")]
     Metrics,
@@ -35,7 +43,7 @@ impl Error {
     /// What the caller is to do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Filter { .. } => ErrorKind::Setting,
+            Self::Filter { .. } | Self::Traces { .. } => ErrorKind::Setting,
             Self::Logs | Self::Metrics | Self::Buckets(_) => ErrorKind::Fatal,
         }
     }

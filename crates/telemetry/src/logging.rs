@@ -5,9 +5,13 @@
 use std::io::{self, IsTerminal as _};
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::Error;
+use crate::traces::{self, Traces};
 
 /// What is logged where no filter is given: all that our own crates hold worth knowing, and the warnings of others.
 pub const FILTER_DEFAULT: &str =
@@ -24,18 +28,21 @@ pub enum Format {
     Json,
 }
 
-/// Sends the logs of this process to standard error. The filter is that of `tracing`: `info`, or `warn,ingest=debug`.
+/// Sends the logs of this process to standard error, and what is told of traced events to a collector, if there is one. The filter is that of `tracing`: `info`, or `warn,ingest=debug`.
 ///
 /// # Errors
 ///
 /// [`Error::Filter`] when the filter cannot be read, [`Error::Logs`] when the logs go elsewhere already.
-pub fn init(format: Format, filter: &str) -> Result<(), Error> {
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(parse(filter)?);
-    let installed = match format {
-        Format::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+pub fn init(format: Format, filter: &str, traces: Option<&Traces>) -> Result<(), Error> {
+    let filter = parse(filter)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        Format::Text => lines.with_ansi(io::stderr().is_terminal()).with_filter(filter).boxed(),
+        Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
-    installed.map_err(|_| Error::Logs)
+    let traced = Targets::new().with_target(traces::TARGET, LevelFilter::TRACE);
+    let traces = traces.cloned().map(|traces| traces.with_filter(traced));
+    tracing_subscriber::registry().with(lines).with(traces).try_init().map_err(|_| Error::Logs)
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, Error> {
@@ -58,7 +65,7 @@ mod tests {
 
     #[test]
     fn there_is_one_log() {
-        init(Format::Json, "off").unwrap();
-        assert!(matches!(init(Format::Text, "off"), Err(Error::Logs)));
+        init(Format::Json, "off", None).unwrap();
+        assert!(matches!(init(Format::Text, "off", None), Err(Error::Logs)));
     }
 }

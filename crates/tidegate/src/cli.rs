@@ -28,6 +28,7 @@ use crate::commands::serve::ServeArgs;
 use crate::commands::source::SourceArgs;
 use crate::commands::spark::SparkArgs;
 use crate::commands::sql::SqlArgs;
+use crate::commands::token::TokenArgs;
 use crate::commands::trace::TraceArgs;
 use crate::demo::DemoArgs;
 use crate::micro::MicroArgs;
@@ -72,6 +73,7 @@ pub(crate) enum Command {
     Query(QueryArgs),
     Sql(SqlArgs),
     Reader(ReaderArgs),
+    Token(TokenArgs),
     Audit(AuditArgs),
     Trace(TraceArgs),
     DeadLetters(DeadLettersArgs),
@@ -128,6 +130,9 @@ mod tests {
         check("tidegate reader add grafana --password p --data d", true);
         check("tidegate reader list --format json", true);
         check("tidegate reader", false);
+        check("tidegate token add anna --role admin --data d", true);
+        check("tidegate token list --format json", true);
+        check("tidegate token add anna --role owner", false);
         check("tidegate audit --format csv", false);
         check("tidegate replay --from 2026-11-01 --to 2026-11-02 --into silver_v2 --format json", true);
         check(

@@ -37,6 +37,7 @@ pub(crate) mod source;
 pub(crate) mod spark;
 mod spinner;
 pub(crate) mod sql;
+pub(crate) mod token;
 pub(crate) mod trace;
 
 use crate::platform;
@@ -123,7 +124,7 @@ impl LakeArgs {
 /// Sends warnings to standard error.
 pub(crate) fn log_quietly() -> Result<(), telemetry::Error> {
     let filter = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| QUIET_FILTER.to_owned());
-    logging::init(logging::Format::Text, &filter)
+    logging::init(logging::Format::Text, &filter, None)
 }
 
 /// A line on standard error, for the person at the terminal.

@@ -15,6 +15,7 @@ mod cli;
 mod codegen;
 mod commands;
 mod demo;
+mod jobs;
 mod micro;
 mod misuse;
 mod output;
@@ -63,6 +64,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Query(args) => Box::pin(commands::query::run(args)).await,
         Command::Sql(args) => Box::pin(commands::sql::run(args)).await,
         Command::Reader(args) => commands::reader::run(args),
+        Command::Token(args) => commands::token::run(args),
         Command::Audit(args) => Box::pin(commands::audit::run(args)).await,
         Command::Trace(args) => commands::trace::run(args).await,
         Command::DeadLetters(args) => commands::dead_letters::run(args).await,

@@ -81,7 +81,7 @@ impl Platform {
         let server = Server::bind(&settings.server, router).await?;
         let postgres = console::start(settings).await?;
         let shown = Shown { reading: medium.watching(settings), status: settings.has(Role::Pipeline).then(|| status.clone()), plan };
-        let pages = Console::start(settings, shown).await?;
+        let pages = Box::pin(Console::start(settings, shown)).await?;
         let control = match medium.sole_writer() {
             Some(sink) => Control::open(&settings.data, sink)?,
             None => None,

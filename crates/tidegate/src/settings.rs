@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use console::access::TokenFile;
 use console::postgres::ReaderFile;
 use ingest::KeyFile;
 use journal::{embedded, kafka, spool};
@@ -55,6 +56,11 @@ pub(crate) struct Settings {
     pub(crate) plan: Plan,
     /// The log.
     pub(crate) log: Log,
+    /// The traces.
+    pub(crate) traces: Traces,
+    /// The file that was read, if any: for a process that is to run with the same settings.
+    #[serde(skip)]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// `[journal]`
@@ -114,22 +120,93 @@ pub(crate) struct Server {
 }
 
 /// `[console]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Console {
-    /// Host and port of the console's pages, on a loopback address; without it there are none. Port 0 takes a free one.
+    /// Host and port of the console's pages; without it there are none. Port 0 takes a free one. Beyond this machine only where people have to sign in.
     pub(crate) listen: Option<String>,
+    /// The address that people know it by, such as `https://tidegate.example.com`, where a proxy with TLS stands in front of it.
+    pub(crate) public_url: Option<String>,
+    /// The file of the tokens to sign in with; without it `tokens.json` in the data folder. As long as it has none, and there is no provider, nobody has to sign in, and nothing can be changed.
+    pub(crate) token_file: Option<PathBuf>,
+    /// How long somebody stays signed in.
+    #[serde(with = "humantime_serde")]
+    pub(crate) session_timeout: Duration,
+    /// The provider that knows the people here.
+    pub(crate) oidc: Oidc,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { listen: None, public_url: None, token_file: None, session_timeout: Duration::from_secs(12 * 3600), oidc: Oidc::default() }
+    }
+}
+
+/// `[console.oidc]`: OpenID Connect, by the authorization code flow with PKCE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Oidc {
+    /// The provider, such as `https://accounts.example.com`; without it there is none.
+    pub(crate) issuer: Option<String>,
+    /// As what the provider knows this console.
+    pub(crate) client_id: Option<String>,
+    /// The file with the secret that the provider gave it; without it the console is a public client.
+    pub(crate) client_secret_file: Option<PathBuf>,
+    /// The claim that people are called by.
+    pub(crate) name_claim: String,
+    /// The claim that says what somebody belongs to: a text or a list of them.
+    pub(crate) role_claim: String,
+    /// Values of that claim that make somebody an admin.
+    pub(crate) admin: Vec<String>,
+    /// Values of it that let somebody read; without any, whoever the provider signs in may.
+    pub(crate) read: Vec<String>,
+}
+
+impl Default for Oidc {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            client_id: None,
+            client_secret_file: None,
+            name_claim: "email".to_owned(),
+            role_claim: "groups".to_owned(),
+            admin: Vec::new(),
+            read: Vec::new(),
+        }
+    }
+}
+
+/// `[traces]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Traces {
+    /// Where traces are sent by OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`; without it there are none.
+    pub(crate) endpoint: Option<String>,
 }
 
 impl Console {
     fn check(&self) -> Result<(), String> {
-        let host = |listen: &String| listen.rsplit_once(':').map(|(host, _)| host.to_owned());
-        match self.listen.as_ref().map(|listen| (listen, host(listen))) {
-            Some((listen, host)) if !host.as_deref().is_some_and(is_loopback) => Err(format!(
-                "listen: {listen} is no loopback address such as 127.0.0.1:8097; the pages ask for no password, so put a proxy in front that does"
-            )),
-            _ => Ok(()),
+        let is_here = |listen: &str| listen.rsplit_once(':').is_some_and(|(host, _)| is_loopback(host));
+        if let Some(listen) = self.listen.as_deref().filter(|listen| !is_here(listen) && self.public_url.is_none()) {
+            return Err(format!(
+                "listen: {listen} is no loopback address such as 127.0.0.1:8097; beyond this machine, put a proxy with TLS in front and set public_url to the address that people know it by"
+            ));
         }
+        let is_web =
+            |url: &String| url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+        if let Some(url) = self.public_url.as_ref().filter(|url| !is_web(url)) {
+            return Err(format!("public_url: {url} is no address such as https://tidegate.example.com"));
+        }
+        if let Some(issuer) = self.oidc.issuer.as_ref().filter(|issuer| !is_web(issuer)) {
+            return Err(format!("oidc.issuer: {issuer} is no address such as https://accounts.example.com"));
+        }
+        if self.oidc.issuer.is_some() && self.oidc.client_id.is_none() {
+            return Err("oidc.client_id: the provider knows this console under an id; set it".to_owned());
+        }
+        if self.session_timeout.is_zero() {
+            return Err("session_timeout must be longer than nothing".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -170,6 +247,8 @@ impl Default for Settings {
             server: Server::default(),
             plan: Plan::default(),
             log: Log::default(),
+            traces: Traces::default(),
+            file: None,
         }
     }
 }
@@ -217,6 +296,11 @@ impl Settings {
     /// Where those are who may read.
     pub(crate) fn reader_file(&self) -> ReaderFile {
         ReaderFile::at(self.postgres.reader_file.clone().unwrap_or_else(|| self.data.join("readers.json")))
+    }
+
+    /// Where the console's tokens are.
+    pub(crate) fn token_file(&self) -> TokenFile {
+        TokenFile::at(self.console.token_file.clone().unwrap_or_else(|| self.data.join("tokens.json")))
     }
 
     /// Where the lake is: a folder or a URL.

@@ -42,10 +42,14 @@ impl Debug for Client {
     }
 }
 
+/// Tells the `traceparent` of the span that is active.
+type Traceparent = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// What the clones share.
 struct Handle {
     engine: Arc<Engine>,
     context: Map<String, Value>,
+    traceparent: Option<Traceparent>,
     experiments: HashMap<String, Experiment>,
     exposures: Exposures,
     is_enabled: AtomicBool,
@@ -68,6 +72,7 @@ impl Client {
             config: Config::default(),
             on_delivery: None,
             context: Map::new(),
+            traceparent: None,
             fault: None,
             is_enabled: true,
             experiments: Vec::new(),
@@ -95,7 +100,13 @@ impl Client {
             engine.refuse(String::new(), Unsendable { code: "invalid", message }.into());
             return None;
         }
-        match event.write(&self.0.context, now(), random) {
+        let parent = self.0.traceparent.as_ref().and_then(|tell| tell());
+        let traced = parent.map(|parent| {
+            let mut context = self.0.context.clone();
+            context.insert("traceparent".to_owned(), parent.into());
+            context
+        });
+        match event.write(traced.as_ref().unwrap_or(&self.0.context), now(), random) {
             Ok((event_id, payload)) => {
                 if let Some(why) = self.rejects(event) {
                     engine.refuse(event_id, Outcome::Rejected(why));
@@ -242,6 +253,7 @@ pub struct ClientBuilder {
     config: Config,
     on_delivery: Option<OnDelivery>,
     context: Map<String, Value>,
+    traceparent: Option<Traceparent>,
     fault: Option<String>,
     is_enabled: bool,
     experiments: Vec<Experiment>,
@@ -282,6 +294,13 @@ impl ClientBuilder {
             Ok(value) => drop(self.context.insert(name, value)),
             Err(error) => drop(self.fault.get_or_insert_with(|| format!("context {name}: {error}"))),
         }
+        self
+    }
+
+    /// Tells the W3C `traceparent` of the span that is active, where the application records a trace: the event's way through the platform becomes a part of it. Called in each call that sends
+    /// an event, on the caller's thread.
+    pub fn traceparent(mut self, tell: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.traceparent = Some(Box::new(tell));
         self
     }
 
@@ -378,6 +397,7 @@ impl ClientBuilder {
         let client = Client(Arc::new(Handle {
             engine: Arc::new(Engine::new(self.config, transport, self.url, self.on_delivery)),
             context,
+            traceparent: self.traceparent,
             experiments: self.experiments.into_iter().map(|experiment| (experiment.id.clone(), experiment)).collect(),
             exposures: Exposures::new(),
             is_enabled: AtomicBool::new(self.is_enabled),

@@ -15,6 +15,7 @@ export class Client {
   readonly #platform: Platform
   readonly #context: JsonObject
   readonly #contextText: string
+  readonly #traceparent: (() => string | undefined) | undefined
   readonly #pool = new Uint8Array(10 * RANDOM_POOL_EVENTS)
   #poolAt = RANDOM_POOL_EVENTS
   /** Those that `variation` knows, by id. */
@@ -28,6 +29,7 @@ export class Client {
     this.#platform = platform
     this.#context = { library: { name: platform.library, version: VERSION }, ...settings.context }
     this.#contextText = objectText('context', this.#context)
+    this.#traceparent = settings.traceparent
     this.experiments = new Map((settings.experiments ?? []).map((experiment) => [experiment.id, checkedExperiment(experiment)]))
     this.#plan = settings.plan
     this.#isEnabled = settings.enabled ?? true
@@ -42,7 +44,10 @@ export class Client {
       return undefined
     }
     try {
-      const context = options.context ? objectText('context', { ...this.#context, ...objectOf('context', options.context) }) : this.#contextText
+      const parent = this.#traceparent?.()
+      const traced = parent ? { ...this.#context, traceparent: parent } : this.#context
+      const own = options.context && objectOf('context', options.context)
+      const context = own || parent ? objectText('context', { ...traced, ...own }) : this.#contextText
       const [id, text] = eventText(eventType, properties, options, context, Date.now(), this.#random(), this.#platform.byteLength)
       const verdict = this.#plan?.judge(`${text}}`)
       if (verdict?.isRejected) {

@@ -12,7 +12,7 @@ const TOO_LARGE = { code: 'too_large', message: 'the gate takes no event of this
 const CLOSED = ['closed', 'the client is closed'] as const
 
 /** The settings with all that was not said. */
-export type Bounds = Required<Omit<Settings, 'onDelivery' | 'log' | 'context' | 'enabled' | 'experiments' | 'plan'>>
+export type Bounds = Required<Omit<Settings, 'onDelivery' | 'log' | 'context' | 'traceparent' | 'enabled' | 'experiments' | 'plan'>>
 
 /** As it waits. */
 interface Event {

@@ -41,6 +41,8 @@ export interface Settings {
   url: string
   /** Goes into every event. */
   context?: JsonObject
+  /** Tells the W3C `traceparent` of the span that is active, where the application records a trace: the event's way through the platform becomes a part of it. */
+  traceparent?: () => string | undefined
   /** False: switched off until `optIn()`. */
   enabled?: boolean
   /** Those that `variation` knows. */

@@ -45,6 +45,18 @@ test('an event is sent as it was at the call', async () => {
   assert.deepEqual(gate.paths, ['/in/v1/events'])
 })
 
+test('an event is part of the trace that its caller records', async () => {
+  const parent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  let active = parent
+  const client = make({ traceparent: () => active })
+  client.track('within', {}, { context: { locale: 'de' } })
+  active = undefined
+  client.track('without')
+  assert.ok(await client.close(SOON))
+  const [within, without] = gate.requests.flat()
+  assert.deepEqual([within.context.traceparent, within.context.locale, without.context.traceparent], [parent, 'de', undefined])
+})
+
 test('nothing that is given makes a call throw', async () => {
   const loop = {}
   loop.self = loop

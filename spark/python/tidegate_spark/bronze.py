@@ -100,10 +100,10 @@ class Bronze:
             self._seen_batch = progress["batchId"]
             self._metrics.batch(progress)
 
-    def _lag(self) -> int:
-        """Records in the journal that Bronze does not have yet."""
+    def _lag(self) -> dict[int, int]:
+        """Records of the journal that Bronze does not have yet, by partition."""
         ends = self._journal.offsets()
-        return sum(max(end - self._next.get(partition, 0), 0) for partition, (_, end) in ends.items())
+        return {partition: max(end - self._next.get(partition, 0), 0) for partition, (_, end) in ends.items()}
 
     def take_position(self) -> None:
         """Forgets what it believes, and takes its place from the tables. The next step starts a query there."""

@@ -12,7 +12,7 @@ class Metrics:
         self._records = Counter("tidegate_bronze_records", "Records read from the journal and committed, refused ones included", **r)
         self._rows = Counter("tidegate_bronze_rows", "Rows added to Bronze", **r)
         self._bytes = Counter("tidegate_bronze_read_bytes", "Bytes read from the journal and committed", **r)
-        self._lag = Gauge("tidegate_bronze_lag_records", "Records in the journal that Bronze does not have yet", **r)
+        self._lag = Gauge("tidegate_bronze_lag_records", "Records of the journal that Bronze does not have yet, by partition", ["partition"], **r)
         self._batch = Histogram("tidegate_bronze_batch_seconds", "One micro-batch of the stream", **r)
         self._rate = Gauge("tidegate_bronze_input_rows_per_second", "Records that the stream read a second, in its last micro-batch", **r)
         self._watermark = Gauge(
@@ -45,8 +45,9 @@ class Metrics:
         self._batch.observe(progress["durationMs"].get("triggerExecution", 0) / 1000)
         self._rate.set(progress.get("processedRowsPerSecond") or 0)
 
-    def lag(self, records: int) -> None:
-        self._lag.set(records)
+    def lag(self, records: dict[int, int]) -> None:
+        for partition, behind in records.items():
+            self._lag.labels(str(partition)).set(behind)
 
     def silver(self, read: int, totals: dict[str, int]) -> None:
         self._read.inc(read)

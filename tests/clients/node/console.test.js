@@ -1,23 +1,16 @@
 // The console in a real Chromium, while traffic runs: its numbers are those of the tables, it keeps itself up to date, and everybody can use it.
-// With SCREENSHOTS set to a folder, it leaves pictures of the pages there.
 
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 
-import chromium from '@sparticuz/chromium'
-import axe from 'axe-core'
-import puppeteer from 'puppeteer-core'
-
+import { SHOWN, checkForAll, launch, text, visit as open } from './browser.js'
 import { Server, freePort } from './server.js'
 
-const SHOWN = { timeout: 30_000 }
 /** Bytes that a page may load, packed. */
 const PACKED_BYTES_MAX = 300_000
-const PAGES = ['/', '/events', '/explore', '/plan', '/plan/type?name=page_view', '/dead-letters', '/dead-letters?again=1', '/trace?id=view-1', '/experiments']
-const WIDTHS = { desk: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } }
+const PAGES = ['/', '/events', '/explore', '/plan', '/plan/type?name=page_view', '/dead-letters', '/dead-letters?again=1', '/trace?id=view-1', '/experiments', '/sources', '/jobs']
 
 let server
 let browser
@@ -31,8 +24,7 @@ before(async () => {
   traffic = new Traffic()
   await traffic.sent(60)
   await queryable()
-  const args = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage']
-  browser = await puppeteer.launch({ args, executablePath: await chromium.executablePath(), headless: 'shell' })
+  browser = await launch()
 })
 after(async () => {
   await browser?.close()
@@ -79,42 +71,11 @@ class Traffic {
   }
 }
 
-async function visit(t, path, width = 'desk') {
-  const page = await browser.newPage()
-  t.after(() => page.isClosed() || page.close())
-  const problems = []
-  page.on('pageerror', (error) => problems.push(String(error)))
-  page.on('console', (message) => message.type() === 'error' && problems.push(message.text()))
-  await page.setViewport(WIDTHS[width])
-  await page.goto(url + path)
-  page.problems = problems
-  return page
-}
-
-const text = (page, selector) => page.$eval(selector, (element) => element.textContent)
+const visit = (t, path) => open(t, browser, url + path)
 const number = async (page, selector) => Number((await text(page, selector)).replaceAll(',', ''))
 
 for (const path of PAGES) {
-  test(`everybody can use ${path}`, async (t) => {
-    for (const width of Object.keys(WIDTHS)) {
-      for (const scheme of ['light', 'dark']) {
-        const page = await visit(t, path, width)
-        await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }])
-        await page.evaluate(axe.source)
-        const found = await page.evaluate(() => window.axe.run())
-        const told = found.violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => `${node.html} ${node.failureSummary}`).join('; ')}`)
-        assert.deepEqual(told, [], `${path} ${width} ${scheme}`)
-        const over = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth)
-        assert.ok(over <= 0, `${path} is ${over} pixels wider than a ${width}`)
-        assert.deepEqual(page.problems, [])
-        if (process.env.SCREENSHOTS) {
-          const name = path.replaceAll(/[^a-z-]+/g, '_').replaceAll(/^_|_$/g, '') || 'overview'
-          await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}-${width}-${scheme}.png`) })
-        }
-        await page.close()
-      }
-    }
-  })
+  test(`everybody can use ${path}`, (t) => checkForAll(t, browser, url, path))
 }
 
 test('a page loads little, and all of it from here', async (t) => {

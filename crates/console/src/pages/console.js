@@ -183,6 +183,12 @@ if (sql) {
   show();
 }
 
+// What cannot be undone is asked about.
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});
+
 // Keys for all pages.
 function isTyping(event) {
   return event.target.closest("input, textarea, select") !== null;

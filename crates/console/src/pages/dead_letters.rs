@@ -4,9 +4,12 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Place, document, encoded, events, explore, grouped};
+use super::{Page, Place, Visitor, encoded, events, explore, grouped, shell};
 use crate::chart::{self, Series};
+use crate::events::literal;
 
+/// Where a form is sent that puts them through again.
+pub const RECOVER_PATH: &str = "/dead-letters/recover";
 /// Days back that the page shows unless it is asked for others.
 const DAYS_DEFAULT: u32 = 7;
 /// The most days that it goes back.
@@ -78,7 +81,7 @@ impl Asked {
     fn conditions(&self) -> String {
         let texts = [("source", &self.source), ("stage", &self.stage), ("code", &self.code), ("field", &self.field)];
         let wanted = texts.into_iter().filter(|(_, value)| !value.is_empty());
-        let equal = wanted.map(|(column, value)| format!("{column} = '{}'", value.replace('\'', "''")));
+        let equal = wanted.map(|(column, value)| format!("{column} = {}", literal(value)));
         let since = format!("ingest_date > current_date() - INTERVAL '{}' DAY", self.days());
         std::iter::once(since).chain(equal).collect::<Vec<_>>().join(" AND ")
     }
@@ -122,23 +125,18 @@ impl Asked {
         texts.chain(days.map(|days| format!("days={days}"))).collect::<Vec<_>>().join("&")
     }
 
-    /// The command that puts them through again; `from`: the first of the days.
-    fn command(&self, from: &str) -> String {
+    /// The arguments of the command that puts them through again; `from`: the first of the days.
+    pub fn command(&self, from: &str) -> Vec<String> {
         let flags =
             [("source", self.source.as_str()), ("stage", &self.stage), ("reason", &self.code), ("field", &self.field), ("from", from)];
-        let flags = flags.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!(" --{name} {}", quoted(value)));
-        flags.fold("tidegate recover".to_owned(), |command, flag| command + &flag)
+        let flags = flags.into_iter().filter(|(_, value)| !value.is_empty());
+        // In one word: a value may begin like a flag.
+        std::iter::once("recover".to_owned()).chain(flags.map(|(name, value)| format!("--{name}={value}"))).collect()
     }
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':'));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
 /// The page; `problem`: why nothing can be found out, `from`: the first of the days.
-pub fn page(asked: &Asked, found: &Found, again: Option<&Again>, problem: Option<&str>, from: &str) -> String {
+pub fn page(asked: &Asked, found: &Found, again: Option<&Again>, problem: Option<&str>, from: &str, visitor: &Visitor) -> Page {
     let total: u64 = found.by_day.iter().filter_map(|row| row.get(1)?.as_u64()).sum();
     let body = html! {
         h1 { "Dead letters" }
@@ -150,11 +148,11 @@ pub fn page(asked: &Asked, found: &Found, again: Option<&Again>, problem: Option
             p.facts role="status" { strong data-count="letters" { (grouped(total)) } " in the last " (asked.days()) " days." }
             @if found.by_day.len() > 1 { figure { figcaption { "By day of receipt" } (days(&found.by_day)) } }
             (reasons(asked, &found.reasons))
-            (mending(asked, again, from))
+            (mending(asked, again, from, visitor))
             (examples(&found.examples))
         }
     };
-    document(Some(Place::DeadLetters), "Dead letters", &body)
+    Page::new(Some(Place::DeadLetters), "Dead letters", body)
 }
 
 fn form(asked: &Asked) -> Markup {
@@ -215,16 +213,13 @@ fn reasons(asked: &Asked, rows: &[Vec<Value>]) -> Markup {
     }
 }
 
-fn mending(asked: &Asked, again: Option<&Again>, from: &str) -> Markup {
+fn mending(asked: &Asked, again: Option<&Again>, from: &str, visitor: &Visitor) -> Markup {
     html! {
         section #again {
             h2 { "Once plan or client are mended" }
             @match again {
                 None => form method="get" action="/dead-letters#again" {
-                    @for (name, value) in [("source", &asked.source), ("stage", &asked.stage), ("code", &asked.code), ("field", &asked.field)] {
-                        @if !value.is_empty() { input type="hidden" name=(name) value=(value); }
-                    }
-                    @if let Some(days) = asked.days { input type="hidden" name="days" value=(days); }
+                    (hidden(asked))
                     input type="hidden" name="again" value="1";
                     button type="submit" { "Would they pass now?" }
                     span.note { " Judges these dead letters under the present plan and code, and changes nothing." }
@@ -238,14 +233,28 @@ fn mending(asked: &Asked, again: Option<&Again>, from: &str) -> Markup {
                         "." @if again.has_more { " There are more than were looked at." }
                     }
                     @if !again.why.is_empty() { ul.checks { @for why in &again.why { li.failed { (why) } } } }
+                    @if let Some(token) = visitor.form_token() { form method="post" action=(RECOVER_PATH) {
+                        (super::form_field(token)) (hidden(asked))
+                        button type="submit" disabled[again.passed == 0] { "Put them through" }
+                    } }
                 },
             }
             p {
                 "This puts through what passes, once, however often it is run."
                 @if asked.stage.is_empty() { " What the gate refused is left alone unless its stage is asked for: the client was told so, and may have sent it again." }
             }
-            pre tabindex="0" { code { (asked.command(from)) } }
+            pre tabindex="0" { code { "tidegate " (shell(&asked.command(from))) } }
         }
+    }
+}
+
+/// What is asked for, as fields of a form.
+fn hidden(asked: &Asked) -> Markup {
+    html! {
+        @for (name, value) in [("source", &asked.source), ("stage", &asked.stage), ("code", &asked.code), ("field", &asked.field)] {
+            @if !value.is_empty() { input type="hidden" name=(name) value=(value); }
+        }
+        @if let Some(days) = asked.days { input type="hidden" name="days" value=(days); }
     }
 }
 
@@ -274,6 +283,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::access::Role;
 
     #[test]
     fn what_is_asked_for_is_no_statement() {
@@ -281,15 +291,15 @@ mod tests {
         let sql = asked.reasons();
         assert!(sql.contains("source = 'o''brien' AND code = 'wrong type'") && sql.contains("INTERVAL '1' DAY"), "{sql}");
         assert_eq!(asked.query(), "source=o%27brien&code=wrong+type&days=0");
-        assert_eq!(asked.command("2026-11-23"), r"tidegate recover --source 'o'\''brien' --reason 'wrong type' --from 2026-11-23");
+        assert_eq!(shell(&asked.command("2026-11-23")), r"recover '--source=o'\''brien' '--reason=wrong type' --from=2026-11-23");
         assert_eq!(Asked { days: Some(u32::MAX), ..Asked::default() }.days(), DAYS_MAX);
     }
 
     #[test]
     fn the_page_says_what_is_there() {
         let asked = Asked::default();
-        assert!(page(&asked, &Found::default(), None, None, "").contains("There are none in the last 7 days"));
-        assert!(page(&asked, &Found::default(), None, Some("no <lake>"), "").contains("no &lt;lake&gt;"));
+        assert!(page(&asked, &Found::default(), None, None, "", &Visitor::Open).text().contains("There are none in the last 7 days"));
+        assert!(page(&asked, &Found::default(), None, Some("no <lake>"), "", &Visitor::Open).text().contains("no &lt;lake&gt;"));
         let found = Found {
             reasons: vec![
                 json!(["web", "plan", "wrong_type", "/properties/price", 1_200, "2026-11-23T10:00:00.5", "must be a number"])
@@ -316,14 +326,19 @@ mod tests {
             ],
         };
         let again = Again { letters: 1_200, passed: 1_100, failed: 100, why: vec!["e1: wrong_type".to_owned()], ..Again::default() };
-        let text = page(&asked, &found, Some(&again), None, "");
+        let admin = Visitor::Known { name: "anna".to_owned(), role: Role::Admin, form_token: "t1".to_owned() };
+        let shown = page(&asked, &found, Some(&again), None, "", &admin);
+        let text = shown.text();
         assert!(
             text.contains("1,200") && text.contains("<mark") && text.contains("1,100 of 1,200 would pass now") && !text.contains("e<1>"),
             "{text}"
         );
         assert!(
             text.contains("/dead-letters?field=%2Fproperties%2Fprice")
-                && page(&asked, &found, None, None, "").contains("Would they pass now?")
+                && page(&asked, &found, None, None, "", &Visitor::Open).text().contains("Would they pass now?")
         );
+        // Only who may change something is asked whether to.
+        assert!(text.contains("Put them through") && text.contains("value=\"t1\""), "{text}");
+        assert!(!page(&asked, &found, Some(&again), None, "", &Visitor::Open).text().contains("Put them through"));
     }
 }

@@ -1,11 +1,11 @@
 //! Events as they come, and one of them whole.
 
 use contract::Verdict;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::{Place, document, encoded, grouped, size};
-use crate::live::{Asked, Mark, Seen, Show, Slice};
+use super::{Page, Place, encoded, grouped, size};
+use crate::live::{Asked, Seen, Show, Slice};
 
 /// Rows that one part has at most, and the page keeps.
 pub const ROWS_MAX: usize = 200;
@@ -13,7 +13,7 @@ pub const ROWS_MAX: usize = 200;
 pub const STREAM_PATH: &str = "/events/stream";
 
 /// The page, with what there is.
-pub fn page(asked: &Asked, query: &str, slice: &Slice) -> String {
+pub fn page(asked: &Asked, query: &str, slice: &Slice) -> Page {
     let stream = format!("{STREAM_PATH}?{}after={}", if query.is_empty() { String::new() } else { format!("{query}&") }, slice.mark);
     let body = html! {
         h1 { "Live events" }
@@ -31,7 +31,7 @@ pub fn page(asked: &Asked, query: &str, slice: &Slice) -> String {
         @if slice.events.is_empty() { p.note { "Nothing has come that this would show. Events are shown from a little before the page was opened on; " a href="/explore" { "what is in the tables" } " can be asked for." } }
         aside #event aria-label="The event" hidden {}
     };
-    document(Some(Place::Events), "Live events", &body)
+    Page::new(Some(Place::Events), "Live events", body)
 }
 
 fn form(asked: &Asked) -> Markup {
@@ -52,7 +52,7 @@ fn form(asked: &Asked) -> Markup {
 
 /// The rows of a slice, newest first.
 pub fn rows(slice: &Slice) -> Markup {
-    html! { @for seen in slice.events.iter().rev() { (row(seen)) } }
+    html! { @for seen in slice.events.iter().rev() { (PreEscaped(seen.row(|| row(seen).into_string()))) } }
 }
 
 /// What a slice leaves out, in words; nothing where it is all there.
@@ -94,17 +94,17 @@ fn sign(verdict: Verdict) -> &'static str {
 }
 
 /// One event as a page of its own.
-pub fn detail_page(seen: &Seen) -> String {
-    document(Some(Place::Events), seen.receipt.event_id.as_str(), &html! { p { a href="/events" { "Live events" } } (detail(seen, true)) })
+pub fn detail_page(seen: &Seen) -> Page {
+    Page::new(Some(Place::Events), seen.receipt.event_id.as_str(), html! { p { a href="/events" { "Live events" } } (detail(seen, true)) })
 }
 
 /// One event that is kept no more.
-pub fn gone_page(mark: &str) -> String {
+pub fn gone_page(mark: &str) -> Page {
     let body = html! {
         h1 { "This event is not kept here any more" }
         p { "The console keeps the newest events only while somebody looks (" code { (mark) } "). What was accepted is in the tables: " a href="/explore" { "ask for it" } " or " a href="/trace" { "trace it by its id" } "." }
     };
-    document(Some(Place::Events), "Not kept any more", &body)
+    Page::new(Some(Place::Events), "Not kept any more", body)
 }
 
 /// One event: what was noted about it, and its content with what is wrong marked.
@@ -177,11 +177,6 @@ fn json(value: &Value, pointer: &str, marked: &[&str], depth: usize) -> Markup {
     html! { @if is_marked { mark title="this is what is wrong" { (inner) } } @else { (inner) } }
 }
 
-/// Where to go on from, as a stream and an address have it.
-pub fn parse_mark(text: &str) -> Option<Mark> {
-    text.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +194,7 @@ mod tests {
     fn the_field_that_is_wrong_is_marked() {
         let slice = seen().slice(None, &Filter::default(), 10);
         let page = detail_page(&slice.events[0]);
+        let page = page.text();
         assert!(page.contains("<mark title=\"this is what is wrong\">&quot;twelve&quot;</mark>"), "{page}");
         assert_eq!(page.matches("<mark").count(), 1);
         assert!(page.contains("&lt;i&gt;") && !page.contains("<i>") && page.contains("/trace?id=%3Ci%3E"));

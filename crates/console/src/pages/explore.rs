@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{Place, document, encoded, grouped};
+use super::{Page, Place, encoded, grouped};
 use crate::chart::{self, Series};
 
 /// Rows that are shown; files have all of them.
@@ -84,7 +84,7 @@ const EXAMPLES: [(&str, &str); 6] = [
 ];
 
 /// The page.
-pub fn page(sql: &str, tables: &[String], outcome: &Outcome) -> String {
+pub fn page(sql: &str, tables: &[String], outcome: &Outcome) -> Page {
     let body = html! {
         h1 { "Explore" }
         div.explore {
@@ -113,7 +113,7 @@ pub fn page(sql: &str, tables: &[String], outcome: &Outcome) -> String {
         }
         (result(sql, outcome))
     };
-    document(Some(Place::Explore), "Explore", &body)
+    Page::new(Some(Place::Explore), "Explore", body)
 }
 
 fn result(sql: &str, outcome: &Outcome) -> Markup {
@@ -322,8 +322,10 @@ mod tests {
     #[test]
     fn what_came_with_a_link_is_not_run() {
         let page = page("SELECT '<b>'", &["silver.events".to_owned()], &Outcome::NotRun);
+        let page = page.text();
         assert!(page.contains("came with a link") && page.contains("&lt;b&gt;") && !page.contains("<b>"), "{page}");
         let refused = super::page("x", &[], &Outcome::Refused("no <table>".to_owned()));
+        let refused = refused.text();
         assert!(refused.contains("no &lt;table&gt;"));
     }
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Place, document, duration, grouped, size};
+use super::{Page, Place, duration, grouped, size};
 use crate::chart;
 
 /// What is known of the path.
@@ -32,6 +32,8 @@ pub struct Overview {
     pub findings: Vec<String>,
     /// The tables that are there.
     pub tables: Vec<Table>,
+    /// What is unusual, in words.
+    pub unusual: Vec<String>,
     /// What could not be found out, and why.
     pub unknown: Option<String>,
 }
@@ -89,12 +91,12 @@ pub struct Table {
 pub const STREAM_PATH: &str = "/overview/stream";
 
 /// The page.
-pub fn page(overview: &Overview) -> String {
+pub fn page(overview: &Overview) -> Page {
     let body = html! {
         h1 { "Overview" }
         div #live data-stream=(STREAM_PATH) aria-busy="false" { (part(overview)) }
     };
-    document(Some(Place::Overview), "Overview", &body)
+    Page::new(Some(Place::Overview), "Overview", body)
 }
 
 /// What changes on it.
@@ -160,6 +162,12 @@ fn books(overview: &Overview) -> Markup {
         }
         @for (stage, what) in &overview.hindrances {
             p.state.warning role="status" { span.sign aria-hidden="true" { "!" } strong { (stage) " cannot go on" } " " (what) }
+        }
+        @if !overview.unusual.is_empty() {
+            div.state.warning role="status" {
+                span.sign aria-hidden="true" { "!" } strong { "Unusual" }
+                ul { @for what in &overview.unusual { li { (what) } } }
+            }
         }
     }
 }
@@ -274,6 +282,7 @@ mod tests {
     #[test]
     fn the_numbers_are_there_and_balance() {
         let page = page(&some());
+        let page = page.text();
         assert!(page.contains("The books balance") && page.contains("1,052 received = 1,051 accepted + 1 refused"), "{page}");
         assert!(page.contains("we&lt;b") && page.contains("/events?source=we%3Cb") && !page.contains("we<b"));
         assert!(!page.contains("do not balance") && !page.contains("✕"));
@@ -283,12 +292,18 @@ mod tests {
     fn what_is_wrong_stands_first() {
         let findings = vec!["rows of Silver: 3 expected, 2 found".to_owned()];
         let page = page(&Overview { findings, hindrances: vec![("bronze".to_owned(), "the store is away".to_owned())], ..some() });
+        let page = page.text();
         let place = |text: &str| page.find(text).unwrap_or(usize::MAX);
         assert!(
             place("The books do not balance") < place("3 expected, 2 found") && place("3 expected") < place("class=\"path\""),
             "{page}"
         );
         assert!(place("the store is away") < place("class=\"path\"") && page.contains("✕"));
-        assert!(super::page(&Overview { unknown: Some("no lake".to_owned()), ..Overview::default() }).contains("no lake"));
+        assert!(
+            super::page(&Overview { unusual: vec!["The source <web> is silent".to_owned()], ..some() })
+                .text()
+                .contains("source &lt;web&gt; is silent")
+        );
+        assert!(super::page(&Overview { unknown: Some("no lake".to_owned()), ..Overview::default() }).text().contains("no lake"));
     }
 }

@@ -7,28 +7,30 @@ use contract::plan::{Policy, Shape};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{Place, document, encoded, events, explore, grouped};
+use super::{Page, Place, encoded, events, explore, grouped};
 use crate::chart;
+use crate::events::literal;
 
 /// Days that are shown.
 pub const DAYS: u32 = 14;
 /// Types that are not in the plan and are listed all the same.
 const UNPLANNED_MAX: usize = 100;
 
-/// Events by type and day, and how many of them break the plan.
-pub fn volumes() -> String {
+/// Events by type and day, and how many of them break the plan: of all types, or of one.
+pub fn volumes(event_type: Option<&str>) -> String {
+    let only = event_type.map_or_else(String::new, |event_type| format!(" AND event_type = {}", literal(event_type)));
     format!(
         "SELECT event_type, CAST(event_date AS VARCHAR) AS day, count(*) AS events, count(plan_violations) AS flagged FROM silver.events WHERE event_date > current_date() - INTERVAL \
-         '{DAYS}' DAY GROUP BY event_type, event_date ORDER BY event_type, event_date"
+         '{DAYS}' DAY{only} GROUP BY event_type, event_date ORDER BY event_type, event_date"
     )
 }
 
 /// The newest events of a type, and those that break the plan.
 pub fn examples(event_type: &str) -> String {
-    let quoted = event_type.replace('\'', "''");
+    let quoted = literal(event_type);
     let newest = |condition: &str| {
         format!(
-            "(SELECT CAST(received_at AS VARCHAR) AS received, source, event_id, properties, plan_violations FROM silver.events WHERE event_type = '{quoted}' AND event_date > current_date() - \
+            "(SELECT CAST(received_at AS VARCHAR) AS received, source, event_id, properties, plan_violations FROM silver.events WHERE event_type = {quoted} AND event_date > current_date() - \
              INTERVAL '{DAYS}' DAY AND {condition} ORDER BY received_at DESC LIMIT 5)"
         )
     };
@@ -36,7 +38,7 @@ pub fn examples(event_type: &str) -> String {
 }
 
 /// The page of all types. `volumes`: the rows of [`volumes`], or why there are none.
-pub fn page(plan: &Plan, volumes: Result<&[Vec<Value>], &str>) -> String {
+pub fn page(plan: &Plan, volumes: Result<&[Vec<Value>], &str>) -> Page {
     let rows = volumes.unwrap_or_default();
     let found = by_type(rows);
     let days: BTreeSet<&str> = rows.iter().filter_map(|row| row.get(1)?.as_str()).collect();
@@ -52,17 +54,17 @@ pub fn page(plan: &Plan, volumes: Result<&[Vec<Value>], &str>) -> String {
             (table("Event types that are not in the plan", &unplanned, plan, &found, &days))
         }
     };
-    document(Some(Place::Plan), "Tracking plan", &body)
+    Page::new(Some(Place::Plan), "Tracking plan", body)
 }
 
 /// The page of one type. `examples`: the rows of [`examples`], or why there are none.
-pub fn type_page(plan: &Plan, event_type: &str, volumes: &[Vec<Value>], examples: Result<&[Vec<Value>], &str>) -> String {
+pub fn type_page(plan: &Plan, event_type: &str, volumes: &[Vec<Value>], examples: Result<&[Vec<Value>], &str>) -> Page {
     let found = by_type(volumes);
     let days: BTreeSet<&str> = volumes.iter().filter_map(|row| row.get(1)?.as_str()).collect();
     let fields = plan.fields(event_type);
     let body = html! {
         p { a href="/plan" { "Tracking plan" } " · " a href={ "/events?type=" (encoded(event_type)) } { "live events" } " · "
-            a href={ "/explore?sql=" (encoded(&format!("SELECT * FROM silver.events WHERE event_type = '{}' LIMIT 100", event_type.replace('\'', "''")))) } { "explore" } }
+            a href={ "/explore?sql=" (encoded(&format!("SELECT * FROM silver.events WHERE event_type = {} LIMIT 100", literal(event_type)))) } { "explore" } }
         h1 { (event_type) }
         @match plan.description(event_type) {
             Some(description) => p.about { (description) },
@@ -89,7 +91,7 @@ pub fn type_page(plan: &Plan, event_type: &str, volumes: &[Vec<Value>], examples
             Ok(rows) => @for row in rows { (example(row)) },
         }
     };
-    document(Some(Place::Plan), event_type, &body)
+    Page::new(Some(Place::Plan), event_type, body)
 }
 
 fn policy(policy: Policy) -> &'static str {
@@ -202,21 +204,23 @@ mod tests {
         .iter()
         .map(|row| row.as_array().unwrap().clone())
         .collect();
-        let text = page(&plan, Ok(&rows));
+        let shown = page(&plan, Ok(&rows));
+        let text = shown.text();
         assert!(
             text.contains("1,234") && text.contains("Not in the plan") && text.contains("&lt;odd&gt;") && !text.contains("<odd>"),
             "{text}"
         );
-        assert!(page(&plan, Err("no tables yet")).contains("no tables yet"));
+        assert!(page(&plan, Err("no tables yet")).text().contains("no tables yet"));
         let violations = r#"[{"code":"wrong_type","field":"/properties/url","message":"must be a text"}]"#;
         let example = json!(["2026-11-23T10:00:00", "web", "e1", r#"{"url":7}"#, violations]).as_array().unwrap().clone();
-        let text = type_page(&plan, "page_view", &rows, Ok(&[example]));
+        let shown = type_page(&plan, "page_view", &rows, Ok(&[example]));
+        let text = shown.text();
         assert!(text.contains("<mark title=\"this is what is wrong\">7</mark>") && text.contains("must be a text"), "{text}");
-        assert!(type_page(&plan, "<odd>", &[], Ok(&[])).contains("not in the plan"));
+        assert!(type_page(&plan, "<odd>", &[], Ok(&[])).text().contains("not in the plan"));
     }
 
     #[test]
     fn a_type_is_no_statement() {
-        assert!(examples("it's").contains("event_type = 'it''s'"));
+        assert!(examples("it's").contains("event_type = 'it''s'") && volumes(Some("it's")).contains("event_type = 'it''s'"));
     }
 }

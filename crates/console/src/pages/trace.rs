@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::{Place, document};
+use super::{Page, Place};
 
 /// One place where it is.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +20,7 @@ pub struct Step {
 }
 
 /// The page: of this id, or with nothing but the question.
-pub fn page(id: Option<&str>, steps: &[Step]) -> String {
+pub fn page(id: Option<&str>, steps: &[Step]) -> Page {
     let body = html! {
         h1 { "Where is an event?" }
         form.filter method="get" action="/trace" role="search" {
@@ -44,5 +44,5 @@ pub fn page(id: Option<&str>, steps: &[Step]) -> String {
             }
         }
     };
-    document(Some(Place::Events), "Where is an event?", &body)
+    Page::new(Some(Place::Events), "Where is an event?", body)
 }

@@ -1,13 +1,12 @@
 //! The file of those who may read.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use contract::Timestamp;
 use datafusion_postgres::pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, gen_salted_password};
+use secrets::PrivateFile;
 use serde::{Deserialize, Serialize};
 
 const NAME_CHARS_MAX: usize = 63;
@@ -40,24 +39,9 @@ pub enum ReaderFileError {
     /// The password cannot be used.
     #[error("a password has 8 to 200 characters; leave it out to have one made")]
     Password,
-    /// The system refused.
-    #[error("cannot {doing} {path}: {source}")]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// It is not what this program writes.
-    #[error("{path} is damaged: {what}; restore it, or remove it and add the readers again")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
+    /// The file cannot be read, understood or written.
+    #[error(transparent)]
+    File(#[from] secrets::Error),
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -65,11 +49,9 @@ struct Contents {
     readers: Vec<Entry>,
 }
 
-/// The file of those who may read, `readers.json` by custom. It is replaced as a whole, so that one who reads it sees the old or the new one and never a part.
+/// The file of those who may read, `readers.json` by custom.
 #[derive(Debug, Clone)]
-pub struct ReaderFile {
-    path: PathBuf,
-}
+pub struct ReaderFile(PrivateFile<Contents>);
 
 impl Entry {
     /// One whose password nobody knows.
@@ -92,28 +74,21 @@ impl Entry {
 impl ReaderFile {
     /// The file at this path. It need not exist: then there are no readers yet.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self(PrivateFile::at(path))
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// All readers, in the order they were added.
     ///
     /// # Errors
     ///
-    /// `Io`, `Damaged`. A file that is not there holds none.
+    /// `File`. A file that is not there holds none.
     pub fn list(&self) -> Result<Vec<Entry>, ReaderFileError> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(self.io("read", source)),
-        };
-        let contents: Contents = serde_json::from_slice(&bytes)
-            .map_err(|error| ReaderFileError::Damaged { path: self.path.clone(), what: error.to_string() })?;
-        Ok(contents.readers)
+        Ok(self.0.read()?.readers)
     }
 
     /// The reader of that name.
@@ -140,10 +115,10 @@ impl ReaderFile {
             return Err(ReaderFileError::Password);
         }
         let entry = Entry::new(name.to_owned(), &password, now);
-        self.change(|readers| {
+        self.0.change(|Contents { readers }| {
             readers.retain(|reader| reader.name != name);
             readers.push(entry);
-            Ok(())
+            Ok::<_, ReaderFileError>(())
         })?;
         Ok(password)
     }
@@ -154,37 +129,11 @@ impl ReaderFile {
     ///
     /// `NoSuchReader`, and what the file may come to.
     pub fn revoke(&self, name: &str) -> Result<(), ReaderFileError> {
-        self.change(|readers| {
+        self.0.change(|Contents { readers }| {
             let before = readers.len();
             readers.retain(|reader| reader.name != name);
             if readers.len() == before { Err(ReaderFileError::NoSuchReader(name.to_owned())) } else { Ok(()) }
         })
-    }
-
-    /// Reads, changes and replaces the file, one process at a time.
-    fn change(&self, change: impl FnOnce(&mut Vec<Entry>) -> Result<(), ReaderFileError>) -> Result<(), ReaderFileError> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(|source| self.io("make the folder of", source))?;
-        let lock = File::create(self.path.with_extension("lock")).map_err(|source| self.io("lock", source))?;
-        lock.lock().map_err(|source| self.io("lock", source))?;
-        let mut contents = Contents { readers: self.list()? };
-        change(&mut contents.readers)?;
-        let bytes = serde_json::to_vec_pretty(&contents)
-            .map_err(|error| ReaderFileError::Damaged { path: self.path.clone(), what: error.to_string() })?;
-        self.replace(folder, &bytes).map_err(|source| self.io("write", source))
-    }
-
-    fn replace(&self, folder: &Path, bytes: &[u8]) -> io::Result<()> {
-        // For its owner's eyes only from the first byte on.
-        let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
-        fresh.write_all(bytes)?;
-        fresh.as_file().sync_all()?;
-        fresh.persist(&self.path)?;
-        File::open(folder)?.sync_all()
-    }
-
-    fn io(&self, doing: &'static str, source: io::Error) -> ReaderFileError {
-        ReaderFileError::Io { doing, path: self.path.clone(), source }
     }
 }
 

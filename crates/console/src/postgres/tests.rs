@@ -97,5 +97,5 @@ fn readers_are_added_found_and_revoked() {
     }
     assert!(matches!(file.revoke("grafana"), Err(ReaderFileError::NoSuchReader(_))));
     std::fs::write(file.path(), "{").unwrap();
-    assert!(matches!(file.list(), Err(ReaderFileError::Damaged { .. })));
+    assert!(matches!(file.list(), Err(ReaderFileError::File(secrets::Error::Damaged { .. }))));
 }

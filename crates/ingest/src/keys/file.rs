@@ -1,10 +1,9 @@
 //! The file of write keys.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use contract::{SourceName, Timestamp};
+use secrets::PrivateFile;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, KeyDigest, WriteKey};
@@ -32,36 +31,28 @@ struct Contents {
     keys: Vec<Entry>,
 }
 
-/// The file of write keys, `sources.json` by custom. It is replaced as a whole, so a reader sees the old or the new one and never a part.
+/// The file of write keys, `sources.json` by custom.
 #[derive(Debug, Clone)]
-pub struct KeyFile {
-    path: PathBuf,
-}
+pub struct KeyFile(PrivateFile<Contents>);
 
 impl KeyFile {
     /// The file at this path. It need not exist: then there are no keys yet.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self(PrivateFile::at(path))
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// All keys, revoked ones too, in the order they were added.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Damaged`]. A file that is not there holds no keys.
+    /// [`Error::File`]. A file that is not there holds no keys.
     pub fn list(&self) -> Result<Vec<Entry>, Error> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(self.io("read", source)),
-        };
-        let contents: Contents = serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path: self.path.clone(), source })?;
-        Ok(contents.keys)
+        Ok(self.0.read()?.keys)
     }
 
     /// Gives a source a key. Giving it a live key that it has already changes nothing but the origins.
@@ -74,7 +65,7 @@ impl KeyFile {
             return Err(Error::InvalidOrigin(wrong.clone()));
         }
         let digest = key.digest();
-        self.change(|keys| match keys.iter_mut().find(|entry| entry.digest == digest) {
+        self.0.change(|Contents { keys }| match keys.iter_mut().find(|entry| entry.digest == digest) {
             Some(other) if other.name != name => Err(Error::TakenKey(other.name.clone())),
             Some(same) if same.revoked_at.is_some() => Err(Error::RevokedKey(name)),
             Some(same) => {
@@ -95,59 +86,12 @@ impl KeyFile {
     ///
     /// [`Error::NoSuchSource`] when it has none, and what the file may come to.
     pub fn revoke(&self, name: &SourceName, now: Timestamp) -> Result<usize, Error> {
-        self.change(|keys| {
+        self.0.change(|Contents { keys }| {
             let live = keys.iter_mut().filter(|entry| entry.name == *name && entry.revoked_at.is_none());
             let revoked = live.map(|entry| entry.revoked_at = Some(now)).count();
             if revoked == 0 { Err(Error::NoSuchSource(name.clone())) } else { Ok(revoked) }
         })
     }
-
-    /// Reads, changes and replaces the file, one process at a time.
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<Entry>) -> Result<T, Error>) -> Result<T, Error> {
-        let folder = self.folder();
-        fs::create_dir_all(folder).map_err(|source| self.io("make the folder of", source))?;
-        let lock = private(&self.beside("lock")).map_err(|source| self.io("lock", source))?;
-        lock.lock().map_err(|source| self.io("lock", source))?;
-        let mut keys = self.list()?;
-        let outcome = change(&mut keys)?;
-        let bytes = serde_json::to_vec_pretty(&Contents { keys }).map_err(|source| Error::Damaged { path: self.path.clone(), source })?;
-        self.replace(&bytes).map_err(|source| self.io("write", source))?;
-        Ok(outcome)
-    }
-
-    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let fresh = self.beside("new");
-        let mut file = private(&fresh)?;
-        file.set_len(0)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)?;
-        File::open(self.folder())?.sync_all()
-    }
-
-    fn folder(&self) -> &Path {
-        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-    }
-
-    fn beside(&self, extension: &str) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".");
-        name.push(extension);
-        PathBuf::from(name)
-    }
-
-    fn io(&self, doing: &'static str, source: io::Error) -> Error {
-        Error::Io { doing, path: self.path.clone(), source }
-    }
-}
-
-/// A file that only this user may read.
-fn private(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// Whether it is what a browser sends as `Origin`: scheme, host and maybe a port, nothing else.

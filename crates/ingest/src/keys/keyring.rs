@@ -68,7 +68,7 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Damaged`].
+    /// [`Error::File`].
     pub fn open(file: KeyFile) -> Result<Self, Error> {
         let stamp = stamp(&file)?;
         let view = View::of(file.list()?);
@@ -139,7 +139,7 @@ impl Keyring {
             (None, None) => Ok(None),
             (None, Some(_)) => {
                 let gone = io::Error::from(io::ErrorKind::NotFound);
-                Err(Error::Io { doing: "find", path: file.path().to_owned(), source: gone })
+                Err(io_error("find", file, gone))
             }
             (Some(stamp), known) if known == Some(&stamp) => Ok(None),
             (Some(stamp), _) => Ok(Some((stamp, View::of(file.list()?)))),
@@ -157,8 +157,12 @@ fn stamp(file: &KeyFile) -> Result<Option<Stamp>, Error> {
             Ok(Some(Stamp { modified: metadata.modified().ok(), bytes: metadata.len(), inode }))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Io { doing: "look at", path: file.path().to_owned(), source }),
+        Err(source) => Err(io_error("look at", file, source)),
     }
+}
+
+fn io_error(doing: &'static str, file: &KeyFile, source: io::Error) -> Error {
+    Error::File(secrets::Error::Io { doing, path: file.path().to_owned(), source })
 }
 
 #[derive(Debug, Default)]

@@ -66,7 +66,7 @@ fn a_file_written_by_hand_is_read() {
     let entries = KeyFile::at(&path).list().unwrap();
     assert_eq!((entries.len(), entries[0].revoked_at, entries[0].digest.short()), (1, None, "abababab".to_owned()));
     fs::write(&path, "{").unwrap();
-    assert!(matches!(KeyFile::at(&path).list(), Err(Error::Damaged { .. })));
+    assert!(matches!(KeyFile::at(&path).list(), Err(Error::File(secrets::Error::Damaged { .. }))));
 }
 
 #[test]

@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{Date32Type, Int64Type};
-use chrono::NaiveDate;
 use experiments::definition::{Definition, Experiment, Metric};
 use experiments::report::{AgeRow, CountRow, Gold, SumsRow, ValueRow};
 use lake::Lake;
@@ -15,6 +12,7 @@ use super::fed::RECEIVED;
 use super::folder::{self, failed};
 use crate::config::Config;
 use crate::error::Error;
+use crate::rows::{collect, date, number, text, whole};
 
 /// The file of the metrics.
 const METRICS: &str = "metrics";
@@ -137,34 +135,4 @@ async fn final_up_to(lake: &Lake, config: &Config, tables: &Tables) -> Result<Op
         reached = Some(reached.map_or(received, |other| other.min(received)));
     }
     Ok(reached.map(|received| received.saturating_sub(lateness)))
-}
-
-/// The rows of a query over one table, of which there are none where there is no table.
-async fn collect<T>(lake: &Lake, table: &str, sql: &str, read: impl Fn(&RecordBatch, usize) -> Option<T>) -> Result<Vec<T>, Error> {
-    let Some(provider) = lake.provider(table).await? else { return Ok(Vec::new()) };
-    let session = lake.bare_session()?;
-    session.register_table(table, provider).map_err(Error::query(table))?;
-    let batches = async { session.sql(&sql.replace("{}", table)).await?.collect().await };
-    let batches = batches.await.map_err(Error::query(table))?;
-    Ok(batches.iter().flat_map(|batch| (0..batch.num_rows()).filter_map(|row| read(batch, row))).collect())
-}
-
-fn date(batch: &RecordBatch, column: usize, row: usize) -> Option<NaiveDate> {
-    let days = batch.column(column).as_primitive_opt::<Date32Type>().filter(|days| days.is_valid(row))?;
-    arrow::temporal_conversions::date32_to_datetime(days.value(row)).map(|time| time.date())
-}
-
-fn whole(batch: &RecordBatch, column: usize, row: usize) -> u64 {
-    let numbers = batch.column(column).as_primitive_opt::<Int64Type>().filter(|numbers| numbers.is_valid(row));
-    numbers.and_then(|numbers| u64::try_from(numbers.value(row)).ok()).unwrap_or_default()
-}
-
-/// A decimal number, to the nearest float: from its digits, for a division by a power of ten would round once more. Nothing is zero.
-fn number(batch: &RecordBatch, column: usize, row: usize) -> f64 {
-    text(batch, column, row).parse().unwrap_or_default()
-}
-
-fn text(batch: &RecordBatch, column: usize, row: usize) -> String {
-    let texts = batch.column(column).as_string_opt::<i32>().filter(|texts| texts.is_valid(row));
-    texts.map(|texts| texts.value(row).to_owned()).unwrap_or_default()
 }

@@ -16,6 +16,7 @@ use crate::backfill::mapping::Mapping;
 use crate::backfill::rows::Format as Input;
 use crate::backfill::state::Tracker;
 use crate::backfill::{Reader, rows};
+use crate::jobs::Job;
 use crate::misuse::Misuse;
 use crate::output::Format;
 use crate::platform;
@@ -23,6 +24,8 @@ use crate::send::{Account, Judge, Progress, Recipient, Rejects, deliver_all};
 
 /// Where state and copies of objects lie in the data folder.
 const FOLDER: &str = "backfill";
+/// Files that the job's name has.
+const FILES_NAMED_MAX: usize = 3;
 
 /// Put historic rows of NDJSON, CSV or Parquet files through the gate
 ///
@@ -104,6 +107,7 @@ pub(crate) async fn run(args: BackfillArgs) -> anyhow::Result<bool> {
     for source in sources.iter().filter(|_| args.input.is_none()) {
         rows::Format::of(source.name()).with_context(|| source.name().to_owned()).map_err(|error| Misuse(format!("{error:#}")))?;
     }
+    let names: Vec<String> = sources.iter().take(FILES_NAMED_MAX).map(|source| source.name().to_owned()).collect();
     let noted = (!args.dry_run && !args.again).then(|| folder.clone());
     let order =
         [delivery.url.as_str().as_bytes(), delivery.key.as_bytes(), text.as_deref().unwrap_or_default().as_bytes(), &[args.id as u8]];
@@ -138,7 +142,16 @@ pub(crate) async fn run(args: BackfillArgs) -> anyhow::Result<bool> {
         move |batch| tracker.settled(batch)
     };
     let began = std::time::Instant::now();
-    let account = deliver_all(recipient, account, progress, move |found| reader.run(found), settled).await?;
+    let job = (!args.dry_run).then(|| Job::begin(&settings.data, format!("backfill {}", names.join(" ")), &progress.bar()));
+    let delivered = deliver_all(recipient, account, progress, move |found| reader.run(found), settled).await;
+    if let Some(job) = job {
+        let said = |account: &Account| format!("{} rows read, {} events accepted", account.read, account.accepted);
+        match &delivered {
+            Ok(account) => job.end(Ok(&said(account))),
+            Err(error) => job.end(Err(error)),
+        }
+    }
+    let account = delivered?;
     tracker.finish();
     print(&account, args.format)?;
     tell(&account, &tracker, args.dry_run, began.elapsed());

@@ -89,7 +89,7 @@ pub(crate) async fn run(args: EraseArgs) -> anyhow::Result<bool> {
     bar.say("taking the content out of Bronze");
     let now = Timestamp(SystemClock.now_micros());
     let mut begun = erasure::begin(&lake, &found, now, rand::random()).await?;
-    wait(&mut begun, &lake, &settings, args.timeout, &bar).await?;
+    Box::pin(wait(&mut begun, &lake, &settings, args.timeout, &bar)).await?;
     bar.say("taking out Silver, dead letters, Gold and old files");
     let report = begun.finish(&lake, &settings.pipeline).await?;
     bar.end();

@@ -4,33 +4,31 @@ use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pipeline::replay::{Phase, Progress};
 
 const REDRAW: Duration = Duration::from_millis(200);
 
 /// The progress on a terminal: what it is at, how much of it is done, and how long it may still take.
 pub(crate) struct Bar {
-    bar: Option<ProgressBar>,
+    bar: ProgressBar,
     phase: Mutex<Option<Phase>>,
 }
 
 impl Bar {
     /// Nothing is shown where standard error is no terminal.
     pub(crate) fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(1_000_000);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {percent} % {eta}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(REDRAW);
-            bar
-        });
+        let bar = ProgressBar::new(1_000_000);
+        bar.set_draw_target(if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {percent} % {eta}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(REDRAW);
         Self { bar, phase: Mutex::new(None) }
     }
 
     pub(crate) fn show(&self, progress: Progress) {
-        let Some(bar) = &self.bar else { return };
+        let bar = &self.bar;
         let mut phase = self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *phase != Some(progress.phase) {
             *phase = Some(progress.phase);
@@ -41,11 +39,14 @@ impl Bar {
         bar.set_position(u64::from(progress.done_millionths));
     }
 
+    /// What it draws.
+    pub(crate) fn bar(&self) -> &ProgressBar {
+        &self.bar
+    }
+
     /// Takes it off the screen.
     pub(crate) fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish_and_clear();
     }
 }
 

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::dead_letters::FilterArgs;
 use super::{LakeArgs, say};
+use crate::jobs::Job;
 use crate::output::{self, Format};
 use crate::platform;
 use crate::settings::Settings;
@@ -92,30 +93,48 @@ struct Recovery {
 pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<bool> {
     let (lake, settings) = args.lake.open_with_settings().await?;
     let filter = recoverable(args.filter.filter());
+    let command = command(&filter);
     let plan = platform::plan(settings.plan.file.as_deref())?;
     let (total, mut letters) = recovery::letters(&lake, &filter).await?;
     let target = if args.dry_run || total == 0 { None } else { Some(Target::open(&settings).await?) };
     let bar = bar(total);
-    let mut recovery = Recovery::new(settings, plan, target);
-    while let Some(batch) = letters.next().await {
-        let batch = batch?;
-        let count = batch.len() as u64;
-        recovery.take(batch).await?;
-        bar.inc(count);
-    }
-    recovery.append().await?;
-    bar.finish_and_clear();
-    let Recovery { target, lines, .. } = recovery;
-    print(args.format, &lines, args.dry_run)?;
-    let passed: u64 = lines.values().map(|line| line.passed).sum();
-    match target {
-        None => say(&format!("{passed} of {total} dead letters would pass under this plan and code")),
-        Some(target) => {
-            let then = target.close().await;
-            say(&format!("{passed} of {total} dead letters passed, and are durable in the journal; {then}"));
+    let job = (!args.dry_run).then(|| Job::begin(&settings.data, command, &bar));
+    let put_through = async {
+        let mut recovery = Recovery::new(settings, plan, target);
+        while let Some(batch) = letters.next().await {
+            let batch = batch?;
+            let count = batch.len() as u64;
+            recovery.take(batch).await?;
+            bar.inc(count);
         }
+        recovery.append().await?;
+        bar.finish_and_clear();
+        let Recovery { target, lines, .. } = recovery;
+        print(args.format, &lines, args.dry_run)?;
+        let passed: u64 = lines.values().map(|line| line.passed).sum();
+        anyhow::Ok(match target {
+            None if args.dry_run => format!("{passed} of {total} dead letters would pass under this plan and code"),
+            None => "there is nothing to put through".to_owned(),
+            Some(target) => {
+                let then = target.close().await;
+                format!("{passed} of {total} dead letters passed, and are durable in the journal; {then}")
+            }
+        })
+    };
+    let outcome = Box::pin(put_through).await;
+    if let Some(job) = job {
+        job.end(outcome.as_ref().map(String::as_str));
     }
+    say(&outcome?);
     Ok(true)
+}
+
+/// The command, for whoever looks at the jobs.
+fn command(filter: &Filter) -> String {
+    let lists = [("source", &filter.sources), ("reason", &filter.codes), ("field", &filter.fields), ("stage", &filter.stages)];
+    let all = lists.into_iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| format!(" --{name} {}", values.join(",")));
+    let from = filter.from.map(|from| format!(" --from {}", from.date_text()));
+    all.chain(from).fold("recover".to_owned(), |command, flag| command + &flag)
 }
 
 /// What would become of these dead letters if they were put through now; nothing is changed. Ends after so many of them.

@@ -1,13 +1,16 @@
 //! `tidegate replay`: Silver and Gold anew from Bronze.
 
 use clap::Args;
+use lake::Lake;
 use pipeline::replay::{self, CutOver, Progress, Rebuilt, Replay};
 use serde_json::{Value, json};
 
 use super::rebuilding::Bar;
 use super::{LakeArgs, say};
+use crate::jobs::Job;
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
+use crate::settings::Settings;
 
 /// Rebuild Silver and Gold from Bronze, beside the live tables
 ///
@@ -43,6 +46,15 @@ pub(crate) struct ReplayArgs {
     lake: LakeArgs,
 }
 
+impl ReplayArgs {
+    /// The command, for whoever looks at the jobs.
+    fn command(&self) -> String {
+        let day = |name: &str, day: Option<chrono::NaiveDate>| day.map_or_else(String::new, |day| format!(" --{name} {day}"));
+        let then = if self.cut_over { " --cut-over" } else { "" };
+        format!("replay --into {}{}{}{then}", self.into, day("from", self.from), day("to", self.to))
+    }
+}
+
 fn day(text: &str) -> Result<chrono::NaiveDate, String> {
     text.parse().map_err(|_| "give a day such as 2026-11-23".to_owned())
 }
@@ -54,21 +66,30 @@ pub(crate) async fn run(args: ReplayArgs) -> anyhow::Result<bool> {
         say(&format!("the rebuild {} is removed", args.into));
         return Ok(true);
     }
+    let bar = Bar::new();
+    let job = Job::begin(&settings.data, args.command(), bar.bar());
+    let outcome = Box::pin(rebuild(&args, &lake, &settings, &bar)).await;
+    bar.end();
+    job.end(outcome.as_ref().map(String::as_str));
+    say(&outcome?);
+    Ok(true)
+}
+
+/// Does it, prints it, and tells what there is then.
+async fn rebuild(args: &ReplayArgs, lake: &Lake, settings: &Settings, bar: &Bar) -> anyhow::Result<String> {
     let index_folder = settings.data.join(format!("index-{}", args.into));
     let replay = Replay { into: args.into.clone(), from: args.from, to: args.to, index_folder };
-    let bar = Bar::new();
     let watcher = |progress: Progress| bar.show(progress);
-    let rebuilt = replay.run(&lake, &settings.pipeline, &watcher).await.map_err(misuse)?;
-    let cut_over = if args.cut_over { Some(replay.cut_over(&lake, &settings.pipeline, &watcher).await.map_err(misuse)?) } else { None };
+    let rebuilt = replay.run(lake, &settings.pipeline, &watcher).await.map_err(misuse)?;
+    let cut_over = if args.cut_over { Some(replay.cut_over(lake, &settings.pipeline, &watcher).await.map_err(misuse)?) } else { None };
     bar.end();
     print(args.format, &rebuilt, cut_over.as_ref())?;
-    match cut_over {
+    Ok(match cut_over {
         Some(CutOver { silver_version, .. }) => {
-            say(&format!("Silver is the rebuild since version {silver_version} of silver.events; Gold is made anew by the server"));
+            format!("Silver is the rebuild since version {silver_version} of silver.events; Gold is made anew by the server")
         }
-        None => say(&format!("compare it with `tidegate diff silver {}`; it is in no one's way and costs its disk", rebuilt.into)),
-    }
-    Ok(true)
+        None => format!("compare it with `tidegate diff silver {}`; it is in no one's way and costs its disk", rebuilt.into),
+    })
 }
 
 /// Names and days that cannot be used are a misuse, and everything else a failure.

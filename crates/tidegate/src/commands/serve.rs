@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::Value;
 use telemetry::clock::SystemClock;
 use telemetry::logging;
+use telemetry::traces::Traces;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::DataArgs;
@@ -36,7 +37,7 @@ pub(crate) struct ServeArgs {
     /// Host and port for Postgres clients, which may read; port 0 takes a free one [default: no such port]
     #[arg(long, value_name = "ADDRESS")]
     postgres: Option<String>,
-    /// Show the experiments to people here, such as 127.0.0.1:8097; only to this machine, for the pages ask for no password [default: the settings, or nowhere]
+    /// Host and port of the console's pages, such as 127.0.0.1:8097; `tidegate token add` lets people sign in [default: no such port]
     #[arg(long, value_name = "ADDRESS")]
     console: Option<String>,
     /// What this process does: ingest, pipeline, console [default: all of it]
@@ -58,17 +59,26 @@ impl ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<bool> {
     let loaded = args.data.load(args.flags())?;
     let settings = loaded.settings;
-    logging::init(settings.log.format, &settings.log.filter)?;
+    let traces = settings.traces.endpoint.as_deref().map(|endpoint| Traces::to(endpoint, env!("CARGO_PKG_VERSION"))).transpose()?;
+    logging::init(settings.log.format, &settings.log.filter, traces.as_ref())?;
+    let outcome = Box::pin(serve(&settings)).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    outcome
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<bool> {
     // Before anything is opened, so that a stop is never missed.
     let mut signals = Signals::new()?;
     let mut platform = tokio::select! {
-        started = Box::pin(Platform::start(&settings, Arc::new(SystemClock))) => started?,
+        started = Box::pin(Platform::start(settings, Arc::new(SystemClock))) => started?,
         name = signals.next() => {
             tracing::info!(signal = name, "stopped while starting");
             return Ok(true);
         }
     };
-    tell(&platform, &settings)?;
+    tell(&platform, settings)?;
 
     let failure = tokio::select! {
         name = signals.next() => {

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use console::pages::shell;
 use experiments::definition::Experiment;
 use lake::Lake;
 use medallion::gold::experiment::Tables;
@@ -137,8 +138,8 @@ async fn submit(args: SubmitArgs) -> anyhow::Result<bool> {
         command.args(["--experiment", name]);
     }
     if args.dry_run {
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        output::text(&format!("{}\n", words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")))?;
+        let words = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_string_lossy().into_owned());
+        output::text(&format!("{}\n", shell(&words.collect::<Vec<_>>())))?;
         return Ok(true);
     }
     let program = command.get_program().to_owned();
@@ -263,12 +264,6 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::rename(&new, path).with_context(failed)
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
 async fn status(args: StatusArgs) -> anyhow::Result<bool> {
     let (lake, settings) = args.lake.open_with_settings().await?;
     let standing = engine::standing(&lake, &settings.pipeline).await?;
@@ -292,13 +287,6 @@ async fn status(args: StatusArgs) -> anyhow::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        for (word, expect) in [("--conf", "--conf"), ("local[2]", "'local[2]'"), ("", "''"), ("it's", r"'it'\''s'")] {
-            assert_eq!(quoted(word), expect);
-        }
-    }
 
     #[test]
     fn the_job_is_told_every_setting_that_silver_hangs_on() {

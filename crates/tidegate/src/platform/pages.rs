@@ -1,20 +1,22 @@
 //! The console's pages, where the settings name an address for them: for people on this machine, or behind a proxy that knows them.
 //!
-//! What they look like is in `console`; here is where their facts come from. Everything is read: there is no path that changes anything.
+//! What they look like is in `console`; here is where their facts come from, and who may see them ([`access`]). What changes something is a form of an admin.
 
 use std::future::Future;
 use std::sync::Arc;
 
+use ::console::pages::Page;
 use ::console::{Error, Reader, pages as drawn};
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use contract::Plan;
+use axum::routing::{get, post};
+use contract::{Plan, Timestamp};
 use lake::Lake;
 use pipeline::Status;
 use tokio::sync::{OnceCell, watch};
@@ -24,19 +26,24 @@ use super::http::Server;
 use super::medium::Reading;
 use crate::settings::{self, Role, Settings};
 
+mod access;
 mod dead_letters;
 mod events;
 mod experiments;
 mod explore;
 mod interest;
+mod jobs;
 mod overview;
 mod plan;
 mod rows;
+mod sources;
 mod stream;
 mod trace;
 
 /// Connections at a time. Each page that keeps itself up to date has one.
 const CONNECTIONS_MAX: usize = 256;
+/// The largest form.
+const FORM_BYTES_MAX: usize = 64 * 1024;
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 /// A page needs what comes from here, and nothing else; nobody may frame it.
@@ -56,6 +63,8 @@ struct Pages {
     reader: OnceCell<Reader>,
     overview: overview::Hub,
     events: events::Hub,
+    jobs: jobs::Hub,
+    access: access::Access,
     /// Becomes true when the pages are to end.
     closing: watch::Sender<bool>,
 }
@@ -66,7 +75,7 @@ struct Refused(StatusCode, String);
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let title = if self.0 == StatusCode::NOT_FOUND { "Not found" } else { "This cannot be shown" };
-        (self.0, shown(HTML, drawn::refusal(title, &self.1))).into_response()
+        (self.0, show(drawn::refusal(title, &self.1))).into_response()
     }
 }
 
@@ -101,7 +110,7 @@ impl Console {
     ///
     /// # Errors
     ///
-    /// An address that cannot be listened on.
+    /// An address that cannot be listened on; a secret that cannot be read.
     pub(super) async fn start(settings: &Settings, shown: Shown) -> anyhow::Result<Option<Self>> {
         let Some(listen) = settings.console.listen.clone().filter(|_| settings.has(Role::Console)) else { return Ok(None) };
         let own = settings::Server { listen, connections_max: CONNECTIONS_MAX, ..settings.server.clone() };
@@ -115,6 +124,8 @@ impl Console {
             reader: OnceCell::new(),
             overview: overview::Hub::default(),
             events: events::Hub::new(settings.ingest.json.clone(), reading.is_some()),
+            jobs: jobs::Hub::default(),
+            access: access::Access::new(settings)?,
             closing: closing.clone(),
         });
         let server = Server::bind(&own, router(Arc::clone(&pages))).await?;
@@ -171,30 +182,38 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/plan", get(plan::page))
         .route("/plan/type", get(plan::one))
         .route("/dead-letters", get(dead_letters::page))
+        .route(drawn::dead_letters::RECOVER_PATH, post(dead_letters::recover))
         .route("/trace", get(trace::page))
         .route("/experiments", get(experiments::index))
         .route("/experiments/{name}", get(experiments::result))
+        .route("/sources", get(sources::page))
+        .route(drawn::sources::ADD_PATH, post(sources::add))
+        .route(drawn::sources::REVOKE_PATH, post(sources::revoke))
+        .route("/jobs", get(jobs::page))
+        .route(drawn::jobs::STREAM_PATH, get(jobs::stream))
+        .route(drawn::jobs::REPLAY_PATH, post(jobs::replay))
+        .route(drawn::access::SIGN_IN_PATH, get(access::page).post(access::sign_in))
+        .route(drawn::access::SIGN_OUT_PATH, post(access::sign_out))
+        .route(drawn::access::PROVIDER_PATH, get(access::to_provider))
+        .route(drawn::access::RETURN_PATH, get(access::from_provider))
         .route(drawn::STYLE_PATH, get(|| async { shown("text/css; charset=utf-8", drawn::style()) }))
         .route(drawn::SCRIPT_PATH, get(|| async { shown("text/javascript; charset=utf-8", drawn::SCRIPT.to_owned()) }))
         .fallback(|| async { Refused(StatusCode::NOT_FOUND, "There is no such page; begin at the overview.".to_owned()) })
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&pages), access::admit))
+        .layer(middleware::from_fn_with_state(Arc::clone(&pages), only_by_its_name))
         .with_state(pages)
-        .layer(middleware::from_fn(only_for_this_machine))
 }
 
 /// A page of another site could be made to come from here by its name (DNS rebinding), and would then be read by that site.
-async fn only_for_this_machine(request: Request, next: Next) -> Response {
-    if !is_this_machine(request.headers()) {
-        let what = "These pages are asked for by a loopback address, such as http://127.0.0.1.\n";
+async fn only_by_its_name(State(pages): Asking, request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    if !host.is_some_and(|host| pages.access.is_host(host)) {
+        let what = "These pages are asked for by a loopback address, such as http://127.0.0.1, or by console.public_url.\n";
         let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
         return (StatusCode::MISDIRECTED_REQUEST, headers, what).into_response();
     }
     next.run(request).await
-}
-
-fn is_this_machine(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
-    let name = host.rsplit_once(':').filter(|(_, port)| port.chars().all(|c| c.is_ascii_digit())).map_or(host, |(name, _)| name);
-    settings::is_loopback(name)
 }
 
 /// Whether a person, a program or one of these pages asks, and not a page of somebody else: what costs something is not done for that one (W3C Fetch Metadata).
@@ -223,9 +242,17 @@ impl Pages {
 
 type Asking = State<Arc<Pages>>;
 
-fn shown(content_type: &'static str, body: String) -> Response {
-    let mut response = ([(CONTENT_TYPE, content_type)], body).into_response();
+/// The answer with a page, which is drawn where it is known who asks: [`access::admit`].
+fn show(page: Page) -> Response {
+    let mut response = Response::default();
+    response.extensions_mut().insert(page);
+    response
+}
+
+fn shown(content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -234,24 +261,15 @@ fn shown(content_type: &'static str, body: String) -> Response {
     response
 }
 
+/// An instant for people, to the second.
+fn second(at: Timestamp) -> String {
+    let text = at.to_rfc3339();
+    format!("{} UTC", text.get(..19).unwrap_or(&text).replace('T', " "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_are_for_this_machine() {
-        let check = |host: &str, expect: bool| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, host.parse().unwrap());
-            assert_eq!(is_this_machine(&headers), expect, "{host}");
-        };
-        check("127.0.0.1:8100", true);
-        check("localhost", true);
-        check("[::1]:8100", true);
-        check("127.0.0.1.example.org:8100", false);
-        check("example.org", false);
-        assert!(!is_this_machine(&HeaderMap::new()));
-    }
 
     #[test]
     fn pages_of_others_cost_nothing() {

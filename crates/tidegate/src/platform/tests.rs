@@ -22,7 +22,7 @@ fn settings(folder: &Path) -> Settings {
 }
 
 async fn started(folder: &Path) -> Platform {
-    let platform = Platform::start(&settings(folder), Arc::new(SystemClock)).await.unwrap();
+    let platform = Box::pin(Platform::start(&settings(folder), Arc::new(SystemClock))).await.unwrap();
     platform.key_file().add("web".parse().unwrap(), &KEY.parse().unwrap(), vec![], Timestamp(0)).unwrap();
     platform
 }
@@ -42,7 +42,7 @@ async fn post(platform: &Platform) -> (u16, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_is_in_silver_when_the_stop_returns() {
     let folder = TempDir::new().unwrap();
-    let platform = started(folder.path()).await;
+    let platform = Box::pin(started(folder.path())).await;
     assert_eq!(get(&platform, "/healthz").await, (200, r#"{"status":"ok"}"#.to_owned()));
     assert_eq!(get(&platform, "/readyz").await, (200, r#"{"status":"ready"}"#.to_owned()));
     assert_eq!(get(&platform, "/nowhere").await.0, 404);
@@ -64,11 +64,11 @@ async fn what_was_taken_is_in_silver_when_the_stop_returns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_one_on_the_same_folder_is_told_who_has_it() {
     let folder = TempDir::new().unwrap();
-    let platform = started(folder.path()).await;
-    let error = Platform::start(&settings(folder.path()), Arc::new(SystemClock)).await.unwrap_err().to_string();
+    let platform = Box::pin(started(folder.path())).await;
+    let error = Box::pin(Platform::start(&settings(folder.path()), Arc::new(SystemClock))).await.unwrap_err().to_string();
     assert!(error.contains("is in use by") && error.contains("stop it, or choose another directory"), "{error}");
     platform.stop().await.unwrap();
-    let again = Platform::start(&settings(folder.path()), Arc::new(SystemClock)).await.unwrap();
+    let again = Box::pin(Platform::start(&settings(folder.path()), Arc::new(SystemClock))).await.unwrap();
     again.stop().await.unwrap();
 }
 
@@ -77,13 +77,13 @@ async fn roles_are_only_what_is_asked_for() {
     let folder = TempDir::new().unwrap();
     let mut only = settings(folder.path());
     only.server.roles = vec![Role::Ingest];
-    let platform = Platform::start(&only, Arc::new(SystemClock)).await.unwrap();
+    let platform = Box::pin(Platform::start(&only, Arc::new(SystemClock))).await.unwrap();
     platform.key_file().add("web".parse().unwrap(), &KEY.parse().unwrap(), vec![], Timestamp(0)).unwrap();
     assert_eq!(post(&platform).await.0, 200);
     platform.stop().await.unwrap();
 
     only.server.roles = vec![Role::Pipeline];
-    let platform = Platform::start(&only, Arc::new(SystemClock)).await.unwrap();
+    let platform = Box::pin(Platform::start(&only, Arc::new(SystemClock))).await.unwrap();
     assert_eq!(post(&platform).await.0, 404);
     assert_eq!(get(&platform, "/readyz").await.0, 200);
     let status = platform.status();
@@ -94,11 +94,11 @@ async fn roles_are_only_what_is_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_that_is_taken_is_said_so() {
     let folder = TempDir::new().unwrap();
-    let platform = started(folder.path()).await;
+    let platform = Box::pin(started(folder.path())).await;
     let other = TempDir::new().unwrap();
     let mut taken = settings(other.path());
     taken.server.listen = platform.address().to_string();
-    let error = Platform::start(&taken, Arc::new(SystemClock)).await.unwrap_err().to_string();
+    let error = Box::pin(Platform::start(&taken, Arc::new(SystemClock))).await.unwrap_err().to_string();
     assert!(error.contains("something else listens there"), "{error}");
     platform.stop().await.unwrap();
 }

@@ -21,6 +21,7 @@ pub(crate) fn read(config: Option<&Path>, flags: Vec<Flag>) -> Result<Loaded, Er
     // A variable that is no text is no setting of ours: all of them are text.
     let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut loaded = layers::load(Sources { file: file(config)?, environment: environment.collect(), flags })?;
+    loaded.settings.file = config.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let own = loaded.settings.data.join(EXPERIMENTS);
     if loaded.settings.pipeline.experiments.is_none() && own.is_dir() {
         loaded.settings.pipeline.experiments = Some(own);

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
+mod alerts;
 mod backfill;
 mod bad_days;
 mod cluster;

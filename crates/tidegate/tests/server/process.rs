@@ -86,7 +86,17 @@ impl Place {
     }
 
     pub(crate) fn start_with(&self, settings: &[(&str, &str)]) -> Server {
-        let mut server = self.spawn(settings);
+        self.ready(self.spawn(settings))
+    }
+
+    /// Starts what is a server in the end, and listens on the port of this place.
+    pub(crate) fn started(&self, mut command: Command) -> Server {
+        let log = File::options().create(true).append(true).open(self.data().join("serve.log")).unwrap();
+        command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.ready(Server { child: command.spawn().unwrap() })
+    }
+
+    fn ready(&self, mut server: Server) -> Server {
         let began = Instant::now();
         while !is_ready(self.port) {
             assert!(server.child.try_wait().unwrap().is_none(), "it ended: {}", self.log());

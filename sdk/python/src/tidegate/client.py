@@ -22,6 +22,7 @@ from tidegate.exposures import Exposures
 from tidegate.plan import Plan
 from tidegate.scope import NO_SCOPE, current
 from tidegate.stats import Delivery, Stats
+from tidegate.trace import traceparent
 from tidegate.transport import Transport
 from tidegate.version import VERSION
 
@@ -130,10 +131,11 @@ class Client:
                 user_id = scope.user_id if user_id is None else user_id
                 anonymous_id = scope.anonymous_id if anonymous_id is None else anonymous_id
                 session_id = scope.session_id if session_id is None else session_id
-            if context or scope.context:
+            parent = traceparent()
+            if context or scope.context or parent:
                 if context is not None and not isinstance(context, Mapping):
                     raise Unsendable("invalid", f"context must be a mapping, is a {type(context).__name__}")
-                context_text = object_text("context", {**self._context, **scope.context, **(context or {})})
+                context_text = object_text("context", {**self._context, **({"traceparent": parent} if parent else {}), **scope.context, **(context or {})})
             own_id, payload = event_bytes(
                 event_type, properties, user_id, anonymous_id, session_id, name, event_time, event_id, context_text, time_ns(), random_bits()
             )

@@ -43,6 +43,21 @@ fn an_event_is_sent_as_it_was_at_the_call() {
 }
 
 #[test]
+fn an_event_is_part_of_the_trace_that_its_caller_records() {
+    let gate = Gate::start();
+    let active = Arc::new(Mutex::new(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())));
+    let tells = Arc::clone(&active);
+    let client = client(&gate.url).traceparent(move || tells.lock().unwrap().clone()).build().unwrap();
+    client.track(Event::new("within")).unwrap();
+    *active.lock().unwrap() = None;
+    client.track(Event::new("without")).unwrap();
+    assert!(client.flush(SOON));
+    let events = gate.events();
+    assert_eq!(events[0]["context"]["traceparent"], "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    assert!(events[1]["context"].get("traceparent").is_none(), "{}", events[1]);
+}
+
+#[test]
 fn nothing_that_is_given_makes_a_call_fail() {
     let gate = Gate::start();
     let told = Arc::new(Mutex::new(Vec::new()));

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use ::console::pages::Visitor;
 use ::console::pages::dead_letters::{Again, Asked, Found, page as drawn};
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -10,7 +12,8 @@ use contract::Timestamp;
 use pipeline::recovery::Filter;
 use serde::Deserialize;
 
-use super::{Asking, HTML, Pages, Refused, is_own, shown};
+use super::access::Change;
+use super::{Asking, Pages, Refused, is_own, jobs, show};
 use crate::commands::recover::{self, Judged};
 
 /// Dead letters that are judged again for a page.
@@ -28,6 +31,7 @@ pub(super) async fn page(
     State(pages): Asking,
     Query(asked): Query<Asked>,
     Query(question): Query<Question>,
+    Extension(visitor): Extension<Visitor>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let found = async {
@@ -43,7 +47,13 @@ pub(super) async fn page(
         Some(_) if is_own(&headers) && problem.is_none() => Some(pages.again(&asked, from).await?),
         Some(_) | None => None,
     };
-    Ok(shown(HTML, drawn(&asked, &found, again.as_ref(), problem.as_deref(), &from.date_text())))
+    Ok(show(drawn(&asked, &found, again.as_ref(), problem.as_deref(), &from.date_text(), &visitor)))
+}
+
+/// Puts them through, as the command does.
+pub(super) async fn recover(State(pages): Asking, Change { asked, visitor, by }: Change<Asked>) -> Result<Response, Refused> {
+    let from = from(pages.lake().await?.now(), asked.days());
+    jobs::begin(&pages, asked.command(&from.date_text()), &visitor, &by).await
 }
 
 /// The start of the first of so many days, of which today is the last.

@@ -15,7 +15,7 @@ use journal::{ErrorKind, Journal, Offsets, ReadLimit};
 use serde::Deserialize;
 
 use super::interest::Interest;
-use super::{Asking, HTML, Pages, Refused, shown, stream};
+use super::{Asking, HTML, Pages, Refused, show, shown, stream};
 use crate::platform::medium::Reading;
 
 /// How long it goes on after the last one has gone.
@@ -57,7 +57,7 @@ pub(super) async fn page(State(pages): Asking, Query(asked): Query<Asked>, RawQu
     // What came just before is there in a moment.
     drop(tokio::time::timeout(FIRST_WAIT, newest.wait_for(|newest| newest.number > 0)).await);
     let slice = hub.tail.slice(None, &asked.filter(), drawn::ROWS_MAX);
-    Ok(shown(HTML, drawn::page(&asked, &query.unwrap_or_default(), &slice)))
+    Ok(show(drawn::page(&asked, &query.unwrap_or_default(), &slice)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,7 +73,7 @@ pub(super) async fn stream(
 ) -> Result<Response, Refused> {
     // A browser that connects again says what it has.
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let after = last.or(after.after).and_then(|mark| drawn::parse_mark(&mark));
+    let after = last.or(after.after).and_then(|mark| mark.parse::<Mark>().ok());
     let (filter, closing) = (asked.filter(), pages.closing.clone());
     let state = (Arc::clone(&pages), pages.events.interest.look(), pages.events.tail.watch(), after);
     let parts = futures::stream::unfold(state, move |(pages, look, mut newest, mut after)| {
@@ -116,12 +116,12 @@ pub(super) struct Part {
 }
 
 pub(super) async fn one(State(pages): Asking, Path(mark): Path<String>, Query(part): Query<Part>) -> Response {
-    let found = drawn::parse_mark(&mark).and_then(|mark: Mark| pages.events.tail.get(mark));
+    let found = mark.parse::<Mark>().ok().and_then(|mark| pages.events.tail.get(mark));
     match (found, part.part) {
         (Some(seen), Some(_)) => shown(HTML, drawn::detail(&seen, false).into_string()),
-        (Some(seen), None) => shown(HTML, drawn::detail_page(&seen)),
+        (Some(seen), None) => show(drawn::detail_page(&seen)),
         (None, _) => {
-            let mut response = shown(HTML, drawn::gone_page(&mark));
+            let mut response = show(drawn::gone_page(&mark));
             *response.status_mut() = StatusCode::NOT_FOUND;
             response
         }

@@ -12,7 +12,7 @@ use experiments::report::Report;
 use pipeline::gold::experiments::read;
 use serde::Deserialize;
 
-use super::{Asking, HTML, JSON, Pages, Refused, shown};
+use super::{Asking, HTML, JSON, Pages, Refused, show, shown};
 
 /// A result as one file has its style in itself.
 const FILE_POLICY: HeaderValue =
@@ -26,13 +26,13 @@ pub(super) struct Asked {
 pub(super) async fn index(State(pages): Asking) -> Result<Response, Refused> {
     let defined = match pages.settings.pipeline.experiments() {
         Ok(defined) => defined,
-        Err(error) => return Ok(shown(HTML, drawn::experiments::index(&[], Some(&error.to_string())))),
+        Err(error) => return Ok(show(drawn::experiments::index(&[], Some(&error.to_string())))),
     };
     let mut reports = Vec::new();
     for defined in &defined {
         reports.push(pages.report(defined).await?);
     }
-    Ok(shown(HTML, drawn::experiments::index(&reports, None)))
+    Ok(show(drawn::experiments::index(&reports, None)))
 }
 
 pub(super) async fn result(State(pages): Asking, Path(name): Path<String>, Query(asked): Query<Asked>) -> Result<Response, Refused> {
@@ -42,7 +42,7 @@ pub(super) async fn result(State(pages): Asking, Path(name): Path<String>, Query
     };
     let report = pages.report(found).await?;
     match asked.format.as_deref() {
-        None => Ok(shown(HTML, drawn::experiments::page(&report))),
+        None => Ok(show(drawn::experiments::page(&report))),
         Some("html") => {
             let mut response = shown(HTML, experiment::page(&report));
             response.headers_mut().insert(CONTENT_SECURITY_POLICY, FILE_POLICY);

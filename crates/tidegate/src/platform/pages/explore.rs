@@ -7,7 +7,7 @@ use ::console::pages::explore::{Outcome, ROWS_MAX, page as drawn};
 use arrow::datatypes::SchemaRef;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::CONTENT_DISPOSITION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use datafusion::execution::SendableRecordBatchStream;
@@ -17,7 +17,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde::Deserialize;
 
-use super::{Asking, HTML, JSON, Refused, is_own, rows, shown};
+use super::{Asking, JSON, Refused, is_own, rows, show, shown};
 use crate::output::{Format, Rows, cell};
 
 /// Rows of a group of a Parquet file: what is held until it is written.
@@ -85,7 +85,7 @@ pub(super) async fn page(State(pages): Asking, Query(Asked { sql }): Query<Asked
     } else {
         Outcome::NotRun
     };
-    Ok(shown(HTML, drawn(&sql, &tables, &outcome)))
+    Ok(show(drawn(&sql, &tables, &outcome)))
 }
 
 /// What a statement can be completed with.
@@ -122,16 +122,9 @@ pub(super) async fn file(
     let first = first.map_err(|error| Refused(StatusCode::BAD_REQUEST, reader.explain(&error).to_string()))?;
     let file = File::new(kind, &schema).map_err(Refused::unavailable)?;
     let rest = futures::stream::iter(first.map(Ok)).chain(batches);
-    let mut response = Response::new(Body::from_stream(bytes(
-        reader,
-        file,
-        Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, rest)),
-    )));
-    let head = response.headers_mut();
-    head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    head.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
-    head.insert(axum::http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    head.insert(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let rows = Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, rest));
+    let mut response = shown(content_type, Body::from_stream(bytes(reader, file, rows)));
+    response.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     Ok(response)
 }
 

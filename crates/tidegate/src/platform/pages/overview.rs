@@ -14,12 +14,14 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::interest::Interest;
-use super::{Asking, HTML, Pages, Refused, shown, stream};
+use super::{Asking, Pages, Refused, second, show, stream};
 
 /// Between two looks at the lake while somebody looks at the page.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long it goes on after the last one has gone.
 const LINGER: Duration = Duration::from_secs(30);
+/// Between two looks for what is unusual.
+const UNUSUAL_EVERY: Duration = Duration::from_secs(60);
 /// Over how long rates are taken.
 const RATE_OVER: Duration = Duration::from_secs(10);
 /// Looks that are remembered.
@@ -34,6 +36,8 @@ pub(super) struct Hub {
     interest: Interest,
     /// The page's part, made once for all who look.
     part: watch::Sender<Arc<str>>,
+    /// What is unusual, in words.
+    unusual: watch::Sender<Vec<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +57,7 @@ struct Sample {
 }
 
 pub(super) async fn page(State(pages): Asking) -> Response {
-    shown(HTML, drawn(&pages.overview().await))
+    show(drawn(&pages.overview().await))
 }
 
 pub(super) async fn stream(State(pages): Asking) -> Response {
@@ -83,13 +87,27 @@ pub(super) async fn feed(pages: Arc<Pages>) {
         tokio::select! {
             () = hub.interest.none_for(LINGER) => {}
             () = watched => {}
+            () = unusual(&pages) => {}
         }
+    }
+}
+
+/// Looks for what is unusual, again and again: less often, for it takes longer.
+async fn unusual(pages: &Pages) {
+    loop {
+        if let Ok(lake) = pages.lake().await {
+            match pipeline::anomaly::look(lake, &pages.settings.pipeline).await {
+                Ok(found) => drop(pages.overview.unusual.send_replace(found.into_iter().map(|unusual| unusual.text).collect())),
+                Err(error) => tracing::warn!(%error, "whether anything is unusual cannot be told, it is tried again"),
+            }
+        }
+        tokio::time::sleep(UNUSUAL_EVERY).await;
     }
 }
 
 impl Pages {
     /// What is known now.
-    async fn overview(&self) -> Overview {
+    pub(super) async fn overview(&self) -> Overview {
         let mut known = self.overview.known.lock().await;
         // Several that come at once are shown the same.
         if known.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY / 2) {
@@ -140,7 +158,7 @@ impl Pages {
             behind: table.received.zip(standing.received).map(|(received, newest)| newest - received),
         };
         Overview {
-            at: second(now),
+            at: second(Timestamp(now)),
             total: line(&standing.total),
             sources: standing.sources.iter().map(|(source, counts)| (source.clone(), line(counts))).collect(),
             rates: rates(samples),
@@ -148,20 +166,15 @@ impl Pages {
             history_seconds: samples.front().zip(samples.back()).map_or(0, |(first, last)| (last.at - first.at).as_secs()),
             journal_lag: status.as_ref().map(|progress| progress.lag_records),
             behind: standing.received.map(|received| now.saturating_sub(received)),
-            watermark: standing.received.map(|received| second(received.saturating_sub(lateness))),
+            watermark: standing.received.map(|received| second(Timestamp(received.saturating_sub(lateness)))),
             hindrances: status
                 .map_or_else(Vec::new, |progress| progress.errors.into_iter().map(|(stage, what)| (stage.to_owned(), what)).collect()),
             findings: standing.findings.iter().map(Finding::text).collect(),
             tables: standing.tables.iter().map(table).collect(),
+            unusual: self.overview.unusual.borrow().clone(),
             unknown: unknown.clone(),
         }
     }
-}
-
-/// An instant for people, to the second.
-fn second(micros: i64) -> String {
-    let text = Timestamp(micros).to_rfc3339();
-    format!("{} UTC", text.get(..19).unwrap_or(&text).replace('T', " "))
 }
 
 fn line(counts: &pipeline::Line) -> Line {

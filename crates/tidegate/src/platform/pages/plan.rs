@@ -5,11 +5,11 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::{Asking, HTML, shown};
+use super::{Asking, show};
 
 pub(super) async fn page(State(pages): Asking) -> Response {
-    let volumes = pages.ask(&drawn::volumes()).await;
-    shown(HTML, drawn::page(&pages.plan, volumes.as_deref().map_err(String::as_str)))
+    let volumes = pages.ask(&drawn::volumes(None)).await;
+    show(drawn::page(&pages.plan, volumes.as_deref().map_err(String::as_str)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -18,7 +18,7 @@ pub(super) struct Asked {
 }
 
 pub(super) async fn one(State(pages): Asking, Query(Asked { name }): Query<Asked>) -> Response {
-    let volumes = pages.ask(&drawn::volumes()).await.unwrap_or_default();
+    let volumes = pages.ask(&drawn::volumes(Some(&name))).await.unwrap_or_default();
     let examples = pages.ask(&drawn::examples(&name)).await;
-    shown(HTML, drawn::type_page(&pages.plan, &name, &volumes, examples.as_deref().map_err(String::as_str)))
+    show(drawn::type_page(&pages.plan, &name, &volumes, examples.as_deref().map_err(String::as_str)))
 }

@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::{Asking, HTML, Refused, shown};
+use super::{Asking, Refused, show};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
@@ -21,5 +21,5 @@ pub(super) async fn page(State(pages): Asking, Query(Asked { id }): Query<Asked>
         let step = |pipeline::trace::Step { table, source, journal, received_at, what }| Step { table, source, journal, received_at, what };
         steps = found.into_iter().map(step).collect();
     }
-    Ok(shown(HTML, drawn(id.as_deref(), &steps)))
+    Ok(show(drawn(id.as_deref(), &steps)))
 }

@@ -190,6 +190,7 @@ fn lag(place: &Place) -> u64 {
     connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
-    let line = answer.lines().find(|line| line.starts_with("tidegate_bronze_lag_records")).unwrap_or("x 1");
-    line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
+    let lines: Vec<&str> = answer.lines().filter(|line| line.starts_with("tidegate_bronze_lag_records{")).collect();
+    // Nothing is known before Bronze has looked.
+    if lines.is_empty() { 1 } else { lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum() }
 }

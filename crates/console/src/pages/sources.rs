@@ -1,0 +1,156 @@
+//! Sources and their write keys.
+
+use maud::{Markup, html};
+
+use super::{Page, Place, Visitor, encoded, form_field, grouped};
+
+/// Where a form is sent that makes a key.
+pub const ADD_PATH: &str = "/sources/add";
+/// Where a form is sent that revokes the keys of a source.
+pub const REVOKE_PATH: &str = "/sources/revoke";
+
+/// A write key, without what it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Key {
+    /// Whose it is.
+    pub source: String,
+    /// The start of its digest.
+    pub digest: String,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was revoked.
+    pub revoked_at: Option<String>,
+    /// The origins of web pages that may send with it; none: all may.
+    pub origins: Vec<String>,
+}
+
+/// What came from a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub source: String,
+    /// Events accepted.
+    pub accepted: u64,
+    /// Events refused.
+    pub refused: u64,
+    /// Of those in Silver, late ones.
+    pub late: u64,
+}
+
+/// What has just been done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// A key was made: the source, and the key. It is shown this once.
+    Added(String, String),
+    /// So many keys of a source were revoked.
+    Revoked(String, usize),
+    /// Nothing, and why.
+    Refused(String),
+}
+
+/// The page. `elsewhere`: why the keys are not known here.
+pub fn page(keys: Result<&[Key], &str>, volumes: &[Volume], done: Option<&Done>, visitor: &Visitor) -> Page {
+    let body = html! {
+        h1 { "Sources" }
+        p.about { "A source is who sends: a web site, an app, a service. Each has write keys of its own; of a key only a digest is kept." }
+        @match done {
+            Some(Done::Added(source, key)) => div.state.passed role="status" {
+                span.sign aria-hidden="true" { "✓" } "This is the new key of " strong { (source) } ". It is shown this once."
+                pre tabindex="0" { code #new-key { (key) } }
+            },
+            Some(Done::Revoked(source, keys)) => p.state.passed role="status" {
+                span.sign aria-hidden="true" { "✓" } "Revoked " (keys) @if *keys == 1 { " key" } @else { " keys" } " of " strong { (source) } ". Gates that run see it within a second."
+            },
+            Some(Done::Refused(why)) => p.state.failed role="alert" { span.sign aria-hidden="true" { "✕" } (why) },
+            None => {},
+        }
+        @if let Some(token) = visitor.form_token() {
+            form.filter method="post" action=(ADD_PATH) {
+                (form_field(token))
+                label { "Source" input type="text" name="source" required maxlength="100" size="16" autocomplete="off"; }
+                label { "Origins of web pages that may send, separated by spaces; none: all" input type="text" name="origins" size="40" placeholder="https://www.example.com" autocomplete="off"; }
+                button type="submit" { "Make a key" }
+            }
+        }
+        @match keys {
+            Ok([]) => p { "There is none yet. " code { "tidegate source add NAME" } " makes a write key." },
+            Ok(keys) => (table(keys, visitor)),
+            Err(why) => p.state.warning role="status" { span.sign aria-hidden="true" { "!" } (why) },
+        }
+        @if !volumes.is_empty() { (sent(volumes)) }
+    };
+    Page::new(Some(Place::Sources), "Sources", body)
+}
+
+fn table(keys: &[Key], visitor: &Visitor) -> Markup {
+    html! {
+        h2 { "Write keys" }
+        div.wide tabindex="0" role="region" aria-label="Write keys" {
+            table {
+                thead { tr { th scope="col" { "source" } th scope="col" { "key" } th scope="col" { "made" } th scope="col" { "revoked" } th scope="col" { "origins" } @if visitor.form_token().is_some() { th scope="col" { span.hidden { "Change" } } } } }
+                tbody {
+                    @for key in keys {
+                        tr {
+                            th scope="row" { a href={ "/events?source=" (encoded(&key.source)) } { (key.source) } }
+                            td { code { (key.digest) "…" } }
+                            td { (key.created_at) }
+                            td { (key.revoked_at.as_deref().unwrap_or("")) }
+                            td { @if key.origins.is_empty() { "any" } @else { (key.origins.join(" ")) } }
+                            @if let Some(token) = visitor.form_token() {
+                                td { @if key.revoked_at.is_none() {
+                                    form method="post" action=(REVOKE_PATH) data-confirm={ "Revoke all keys of " (key.source) "? What sends with them is refused from then on." } {
+                                        (form_field(token)) input type="hidden" name="source" value=(key.source);
+                                        button type="submit" aria-label={ "Revoke all keys of " (key.source) } { "Revoke" }
+                                    }
+                                } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sent(volumes: &[Volume]) -> Markup {
+    html! {
+        h2 { "What came" }
+        div.wide tabindex="0" role="region" aria-label="Events by source" {
+            table {
+                thead { tr { th scope="col" { "source" } th.number scope="col" { "accepted" } th.number scope="col" { "refused" } th.number scope="col" { "late" } } }
+                tbody {
+                    @for volume in volumes {
+                        tr data-source=(volume.source) {
+                            th scope="row" { a href={ "/events?source=" (encoded(&volume.source)) } { (volume.source) } }
+                            td.number data-count="accepted" { (grouped(volume.accepted)) }
+                            td.number data-count="refused" { (grouped(volume.refused)) }
+                            td.number { (grouped(volume.late)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Role;
+
+    #[test]
+    fn only_an_admin_is_offered_changes() {
+        let keys = [Key { source: "we<b".to_owned(), digest: "0a1b2c3d".to_owned(), ..Key::default() }];
+        let known = |role| Visitor::Known { name: "anna".to_owned(), role, form_token: "t1".to_owned() };
+        for visitor in [Visitor::Open, known(Role::Read)] {
+            let shown = page(Ok(&keys), &[], None, &visitor);
+            assert!(shown.text().contains("we&lt;b") && !shown.text().contains("<form"), "{}", shown.text());
+        }
+        let done = Done::Added("web".to_owned(), "tg_1".to_owned());
+        let shown =
+            page(Ok(&keys), &[Volume { source: "web".to_owned(), accepted: 1_200, ..Volume::default() }], Some(&done), &known(Role::Admin));
+        let text = shown.text();
+        assert!(text.contains("Make a key") && text.contains("Revoke") && text.contains("tg_1") && text.contains("1,200"), "{text}");
+        assert!(page(Err("no <file>"), &[], None, &Visitor::Open).text().contains("no &lt;file&gt;"));
+    }
+}
