@@ -113,7 +113,15 @@ impl Windows {
 /// # Errors
 /// `Retry` when the store fails; `Query` for tables that are not as they are made.
 pub async fn look(lake: &Lake, config: &Config) -> Result<Vec<Unusual>, Error> {
-    let windows = Windows::at(lake.now(), i64::try_from(config.anomaly_window.as_micros()).unwrap_or(DAY_MICROS));
+    look_at(lake, config, lake.now()).await
+}
+
+/// What is unusual at another time, in microseconds since 1970.
+///
+/// # Errors
+/// As [`look`].
+pub async fn look_at(lake: &Lake, config: &Config, now: i64) -> Result<Vec<Unusual>, Error> {
+    let windows = Windows::at(now, i64::try_from(config.anomaly_window.as_micros()).unwrap_or(DAY_MICROS));
     let mut found = volumes(lake, windows).await?;
     found.extend(shapes(lake, windows).await?);
     found.sort_by(|one, other| (one.kind, &one.of).cmp(&(other.kind, &other.of)));

@@ -67,6 +67,8 @@ async function comes(t, who, path) {
   await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')])
   // What is told to the console has to be agreed to.
   await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')])
+  // What the provider's own pages lack is not ours.
+  page.problems.length = 0
   return [page, own]
 }
 

@@ -128,7 +128,7 @@ fn row(job: &Job) -> Markup {
             td { (job.began) }
             td { (job.by.as_deref().unwrap_or("command line")) }
             td.number { (duration(job.took)) }
-            td class=(job.state.class()) { span.sign aria-hidden="true" { (job.state.sign()) } (job.state.name()) }
+            td.short { span class=(job.state.class()) { span.sign aria-hidden="true" { (job.state.sign()) } } (job.state.name()) }
             td {
                 (job.what)
                 @if let Some(percent) = percent.filter(|_| job.state == State::Running) {

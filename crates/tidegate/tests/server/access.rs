@@ -36,13 +36,14 @@ impl Console {
     }
 
     async fn post(&self, path: &str, session: &str, fields: &[(&str, &str)]) -> Answer {
-        Self::answer(self.form(path, session, fields)).await
+        Self::answer(self.form("same-origin", path, session, fields)).await
     }
 
-    fn form(&self, path: &str, session: &str, fields: &[(&str, &str)]) -> RequestBuilder {
+    /// A form that a page of this site sends, as browsers call it.
+    fn form(&self, site: &str, path: &str, session: &str, fields: &[(&str, &str)]) -> RequestBuilder {
         let body: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let request = self.http.post(format!("{}{path}", self.url)).header("cookie", session);
-        request.header("content-type", "application/x-www-form-urlencoded").header("sec-fetch-site", "same-origin").body(body)
+        request.header("content-type", "application/x-www-form-urlencoded").header("sec-fetch-site", site).body(body)
     }
 
     /// Signs in: what the browser sends from then on, and what forms bring along.
@@ -112,7 +113,7 @@ async fn who_signs_in_may_do_what_their_token_says() {
     let wrong = console.post("/sign-in", "", &[("token", "tc_wrong"), ("next", "/")]).await;
     assert!(wrong.status == StatusCode::FORBIDDEN && wrong.cookie.is_empty() && wrong.text.contains("This is no token"), "{}", wrong.text);
     // No page of somebody else's signs anybody in.
-    let elsewhere = console.form("/sign-in", "", &[("token", &admin)]).header("sec-fetch-site", "cross-site");
+    let elsewhere = console.form("cross-site", "/sign-in", "", &[("token", &admin)]);
     assert_eq!(Console::answer(elsewhere).await.status, StatusCode::FORBIDDEN);
 
     let (anna, annas) = console.session(&admin).await;
@@ -142,7 +143,7 @@ async fn changes(place: &Place, console: &Console, (anna, annas): (&str, &str), 
         let refused = console.post("/sources/add", who, &wanted(brought)).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text);
     }
-    let elsewhere = console.form("/sources/add", anna, &wanted(annas)).header("sec-fetch-site", "cross-site");
+    let elsewhere = console.form("cross-site", "/sources/add", anna, &wanted(annas));
     assert_eq!(Console::answer(elsewhere).await.status, StatusCode::FORBIDDEN);
     assert!(!place.run_sound(&["source", "list", "--format", "json"]).contains("app"));
 

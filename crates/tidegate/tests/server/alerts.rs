@@ -30,7 +30,7 @@ metrics: {primary: [bought]}
 fn rules() -> String {
     let mut rules = RULES.to_owned();
     for (from, to) in [
-        ("> 300)", "> 5)"),
+        ("> 300 and", "> 5 and"),
         ("and sum(increase(tidegate_ingest_accepted_total[5m]))", "and sum(increase(tidegate_ingest_accepted_total[60s]))"),
     ] {
         assert!(rules.contains(from), "{from}");
@@ -234,13 +234,12 @@ async fn each_alert_fires_on_its_fault_and_clears() {
     second = limited.start();
     watch.clears("TidegateDown").await;
 
-    if let Some((server, seen)) = &disk {
+    if let Some((_, seen)) = &disk {
         let ballast = seen.join("ballast");
         std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
         watch.fires("TidegateDiskFilling", nothing).await;
         std::fs::remove_file(&ballast).unwrap();
         watch.clears("TidegateDiskFilling").await;
-        assert!(server.pid() > 0);
     } else {
         watch.fired.insert("TidegateDiskFilling".to_owned());
     }
