@@ -157,7 +157,7 @@ async fn changes(place: &Place, console: &Console, (anna, annas): (&str, &str), 
     let revoked = console.post("/sources/revoke", anna, &[("source", "app"), ("form_token", annas)]).await;
     assert!(revoked.text.contains("Revoked 1 key"), "{}", revoked.text);
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(send(place, &key, json!([view("after", json!("/"))])).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(send(place, &key, json!([view("after", json!("/"))])).await, StatusCode::FORBIDDEN);
 }
 
 /// Long work is begun here as a process of its own, and seen here wherever it was begun.

@@ -58,8 +58,14 @@ impl Watch {
         firing.map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Makes a fault again and again until the alert fires.
-    async fn fires(&mut self, alert: &str, mut fault: impl AsyncFnMut()) {
+    /// Makes a fault again and again until the alert fires, which it does not before.
+    async fn fires(&mut self, alert: &str, fault: impl AsyncFnMut()) {
+        assert!(!self.firing().contains(alert), "{alert} fires without its fault");
+        self.has_fired(alert, fault).await;
+    }
+
+    /// Waits until an alert fires whose fault was made before, or is made on and on.
+    async fn has_fired(&mut self, alert: &str, mut fault: impl AsyncFnMut()) {
         let began = Instant::now();
         while !self.firing().contains(alert) {
             assert!(began.elapsed() < PATIENCE, "{alert} does not fire; {:?} do", self.firing());
@@ -72,9 +78,15 @@ impl Watch {
 
     /// Waits until it fires no more.
     async fn clears(&self, alert: &str) {
+        self.clears_while(alert, nothing).await;
+    }
+
+    /// The same, while something goes on.
+    async fn clears_while(&self, alert: &str, mut what: impl AsyncFnMut()) {
         let began = Instant::now();
         while self.firing().contains(alert) {
             assert!(began.elapsed() < PATIENCE, "{alert} does not clear");
+            what().await;
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         eprintln!("{alert} clears after {:.1} s", began.elapsed().as_secs_f64());
@@ -244,7 +256,7 @@ async fn each_alert_fires_on_its_fault_and_clears() {
         watch.fired.insert("TidegateDiskFilling".to_owned());
     }
 
-    watch.fires("TidegateUnusual", nothing).await;
+    watch.has_fired("TidegateUnusual", nothing).await;
     send_of_minutes(&place, other, -1..3).await;
     watch.clears("TidegateUnusual").await;
 
@@ -254,7 +266,7 @@ async fn each_alert_fires_on_its_fault_and_clears() {
     place.run_sound(&["restore", "silver.events", "--version", &version.to_string()]);
     watch.clears("TidegateBooksOutOfBalance").await;
 
-    watch.fires("TidegateSampleRatioMismatch", nothing).await;
+    watch.has_fired("TidegateSampleRatioMismatch", nothing).await;
     assert_eq!(post(&place, KEY, &exposures("b", SUBJECTS * 7 / 10..SUBJECTS)).await, StatusCode::OK);
     watch.clears("TidegateSampleRatioMismatch").await;
 
@@ -276,15 +288,20 @@ async fn served(watch: &mut Watch, cluster: &mut Cluster) {
         let request = client().post(format!("{gate}/v1/events")).basic_auth(KEY, Some("")).json(&batch);
         assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
     };
-    send(100).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // While events come and can be queried at once, nothing is old.
+    for _ in 0..10 {
+        send(1).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    watch.clears_while("TidegateNotFresh", async || send(1).await).await;
     cluster.proxy.set(Fault::Refuse);
     watch.fires("TidegateStageFailing", async || send(1).await).await;
-    watch.fires("TidegateNotFresh", async || send(1).await).await;
+    watch.has_fired("TidegateNotFresh", async || send(1).await).await;
+    assert!(!watch.firing().contains("TidegateLag"));
     for _ in 0..LAG_RECORDS / 500 {
         send(500).await;
     }
-    watch.fires("TidegateLag", nothing).await;
+    watch.has_fired("TidegateLag", nothing).await;
     cluster.proxy.set(Fault::None);
     for alert in ["TidegateLag", "TidegateNotFresh", "TidegateStageFailing"] {
         watch.clears(alert).await;

@@ -209,7 +209,7 @@ pub(super) async fn sign_in(State(pages): Asking, Form(Given { token, next }): F
     }
 }
 
-pub(super) async fn sign_out(State(pages): Asking, headers: HeaderMap, _: Own<()>) -> Response {
+pub(super) async fn sign_out(State(pages): Asking, headers: HeaderMap, _: Own) -> Response {
     if let Some(id) = cookie(&headers, SESSION_COOKIE) {
         pages.access.sessions.remove(id);
     }
@@ -271,9 +271,13 @@ fn no_provider() -> Refused {
     Refused(StatusCode::NOT_FOUND, "There is no provider to sign in with.".to_owned())
 }
 
+/// A form without fields of its own.
+#[derive(Debug, Deserialize)]
+struct Nothing {}
+
 /// A form of somebody who has signed in, from a page that was drawn for them.
 #[derive(Debug)]
-pub(super) struct Own<T>(T);
+pub(super) struct Own;
 
 /// A form of an admin, that changes something.
 #[derive(Debug)]
@@ -284,11 +288,12 @@ pub(super) struct Change<T> {
     pub(super) by: String,
 }
 
-impl<T: DeserializeOwned> FromRequest<Arc<Pages>> for Own<T> {
+impl FromRequest<Arc<Pages>> for Own {
     type Rejection = Refused;
 
     async fn from_request(request: Request, pages: &Arc<Pages>) -> Result<Self, Refused> {
-        Ok(Self(form(request, pages, Role::Read).await?.asked))
+        form::<Nothing>(request, pages, Role::Read).await?;
+        Ok(Self)
     }
 }
 
