@@ -90,11 +90,24 @@ pub(crate) fn prometheus(place: &Place) -> Result<PathBuf> {
     let folder = place.servers().join("prometheus");
     step("Prometheus", || {
         made_once(&folder, "prometheus", || {
-            run(Command::new("apt-get").args(["download", "prometheus"]).current_dir(&folder)).context(WANTED_PROMETHEUS)?;
+            // With lists of its own: those of the machine may be missing or old, and are nobody's but root's to fetch.
+            let (lists, cache) = (folder.join("lists"), folder.join("cache"));
+            for part in [lists.join("partial"), cache.clone()] {
+                fs::create_dir_all(&part).with_context(|| format!("{} cannot be made", part.display()))?;
+            }
+            let apt = |arguments: &[&str]| {
+                let mut apt = Command::new("apt-get");
+                apt.args(["-qq", "-o"]).arg(format!("Dir::State::Lists={}", lists.display()));
+                apt.arg("-o").arg(format!("Dir::Cache={}", cache.display())).args(arguments).current_dir(&folder);
+                run(&mut apt).context(WANTED_PROMETHEUS)
+            };
+            apt(&["update"])?;
+            apt(&["download", "prometheus"])?;
             let packages = fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path()));
             let package = packages.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
             let package = package.context(WANTED_PROMETHEUS)?;
             run(Command::new("dpkg").arg("-x").arg(&package).arg(&folder)).context(WANTED_PROMETHEUS)?;
+            fs::remove_dir_all(&lists).and_then(|()| fs::remove_dir_all(&cache)).context("lists of packages cannot be removed")?;
             fs::remove_file(&package).context("a package cannot be removed")
         })
     })?;
