@@ -3,7 +3,7 @@
 import { Engine, said, type Bounds } from './engine.js'
 import { eventText, objectOf, objectText, Unsendable, type CallOptions, type JsonObject } from './event.js'
 import { checkedExperiment, Exposures, variationOf, type Experiment } from './experiments.js'
-import type { Judge, Platform, Settings, Stats } from './types.js'
+import type { Platform, Settings, Stats } from './types.js'
 
 export const VERSION = '0.1.0'
 
@@ -15,13 +15,12 @@ export class Client {
   readonly #platform: Platform
   readonly #context: JsonObject
   readonly #contextText: string
-  readonly #traceparent: (() => string | undefined) | undefined
   readonly #pool = new Uint8Array(10 * RANDOM_POOL_EVENTS)
   #poolAt = RANDOM_POOL_EVENTS
   /** Those that `variation` knows, by id. */
   readonly experiments: ReadonlyMap<string, Experiment>
   readonly #exposures = new Exposures()
-  readonly #plan: Judge | undefined
+  readonly #settings: Settings
   #isEnabled: boolean
 
   constructor(settings: Settings, platform: Platform) {
@@ -29,9 +28,8 @@ export class Client {
     this.#platform = platform
     this.#context = { library: { name: platform.library, version: VERSION }, ...settings.context }
     this.#contextText = objectText('context', this.#context)
-    this.#traceparent = settings.traceparent
     this.experiments = new Map((settings.experiments ?? []).map((experiment) => [experiment.id, checkedExperiment(experiment)]))
-    this.#plan = settings.plan
+    this.#settings = settings
     this.#isEnabled = settings.enabled ?? true
     this.#engine = new Engine(bounds, platform, settings.onDelivery, settings.log ?? ((message) => console.warn(`tidegate: ${message}`)))
     if (this.#isEnabled) this.#engine.start()
@@ -44,12 +42,10 @@ export class Client {
       return undefined
     }
     try {
-      const parent = this.#traceparent?.()
-      const traced = parent ? { ...this.#context, traceparent: parent } : this.#context
-      const own = options.context && objectOf('context', options.context)
-      const context = own || parent ? objectText('context', { ...traced, ...own }) : this.#contextText
+      const traceparent = this.#settings.traceparent?.()
+      const context = traceparent || options.context ? objectText('context', { ...this.#context, traceparent, ...objectOf('context', options.context ?? {}) }) : this.#contextText
       const [id, text] = eventText(eventType, properties, options, context, Date.now(), this.#random(), this.#platform.byteLength)
-      const verdict = this.#plan?.judge(`${text}}`)
+      const verdict = this.#settings.plan?.judge(`${text}}`)
       if (verdict?.isRejected) {
         this.#engine.refuse('rejected', id, verdict.code, verdict.message)
         return undefined

@@ -10,6 +10,7 @@ const SPOOL_RETRY_MS = 1_000
 const OPTED_OUT = ['opted_out', 'the client was switched off'] as const
 const TOO_LARGE = { code: 'too_large', message: 'the gate takes no event of this size' }
 const CLOSED = ['closed', 'the client is closed'] as const
+const FULL = ['queue_full', 'the queue is full'] as const
 
 /** The settings with all that was not said. */
 export type Bounds = Required<Omit<Settings, 'onDelivery' | 'log' | 'context' | 'traceparent' | 'enabled' | 'experiments' | 'plan'>>
@@ -161,18 +162,18 @@ export class Engine {
   #put(event: Event): boolean {
     const { queueEventsMax, queueBytesMax, whenFull } = this.#settings
     if (this.#isClosing) {
-      this.#drop(event, 'closed', 'the client is closed')
+      this.#drop(event, ...CLOSED)
       return false
     }
     let gone = 0
     const isFull = (): boolean => this.#queue.length - gone + this.#writing.length >= queueEventsMax || this.#queuedBytes + event.bytes > queueBytesMax
     if (whenFull === 'drop_oldest' && event.bytes <= queueBytesMax) {
       while (isFull() && gone < this.#queue.length) this.#queuedBytes -= (this.#queue[gone++] as Event).bytes
-      if (gone > 0) for (const oldest of this.#queue.splice(0, gone)) this.#drop(oldest, 'queue_full', 'the queue is full')
+      if (gone > 0) for (const oldest of this.#queue.splice(0, gone)) this.#drop(oldest, ...FULL)
       gone = 0
     }
     if (isFull()) {
-      this.#drop(event, 'queue_full', 'the queue is full')
+      this.#drop(event, ...FULL)
       return false
     }
     this.#queue.push(event)
@@ -544,6 +545,6 @@ export function said(error: unknown): string {
   try {
     return error instanceof Error ? `${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ''}` : String(error)
   } catch {
-    return 'something that cannot be told'
+    return 'it cannot be told'
   }
 }

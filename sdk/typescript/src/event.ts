@@ -81,7 +81,7 @@ export function eventText(
   else {
     id = wellFormed(String(id))
     if (!isWithin(id, EVENT_ID_CHARS_MAX)) {
-      throw new Unsendable('invalid', `the event id has more than the ${EVENT_ID_CHARS_MAX} characters that are taken`)
+      throw new Unsendable('invalid', `the event id has more than ${EVENT_ID_CHARS_MAX} characters`)
     }
   }
   const when = options.eventTime === undefined ? timeText(now) : eventTimeText(options.eventTime)
@@ -95,7 +95,7 @@ export function eventText(
   // A character has at most three bytes for each of its units: mostly there is nothing to count.
   if (text.length * 3 + SENT_AT_BYTES > EVENT_BYTES_MAX) {
     const bytes = byteLength(text) + SENT_AT_BYTES
-    if (bytes > EVENT_BYTES_MAX) throw new Unsendable('too_large', `the event has ${bytes} bytes of JSON, at most ${EVENT_BYTES_MAX} are taken`)
+    if (bytes > EVENT_BYTES_MAX) throw new Unsendable('too_large', `the event has ${bytes} bytes, more than ${EVENT_BYTES_MAX}`)
   }
   return [id, text]
 }

@@ -25,8 +25,8 @@ export function checkedExperiment(experiment: Experiment): Experiment {
     throw new RangeError(`experiment ${id}: ${what}`)
   }
   const unknown = Object.keys(experiment).find((field) => !FIELDS.includes(field))
-  if (unknown) wrong(`there is no field ${unknown}; there are ${FIELDS.join(', ')}`)
-  if (!id) throw new RangeError('an experiment has no id')
+  if (unknown) wrong(`there is no field ${unknown}; there are ${FIELDS}`)
+  if (!id) wrong('it has no id')
   if (!Array.isArray(variations) || variations.length < 2 || new Set(variations).size < variations.length || !variations.every(Boolean)) wrong('variations must be at least two different ids')
   if (weights !== undefined) {
     const sum = weights.reduce((total, weight) => total + weight, 0)
