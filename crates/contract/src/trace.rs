@@ -8,6 +8,11 @@ use std::str::FromStr;
 
 use memchr::memmem;
 
+/// The target of `tracing` events that tell of events whose way is traced. Whoever collects traces makes spans of them; where nobody does, nothing is looked for.
+pub const TARGET: &str = "tidegate::trace";
+/// Events of one request or commit that are told of, at most.
+pub const EVENTS_MAX: usize = 100;
+
 /// The name, as it stands in an event.
 const FIELD: &[u8] = b"\"traceparent\"";
 /// The length of a value of version 00 (W3C Trace Context, 3.2.2).

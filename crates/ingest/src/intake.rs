@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use bytes::Bytes;
-use contract::trace::Traceparent;
+use contract::trace::{self, Traceparent};
 use contract::{Receipt, Timestamp};
 use journal::Record;
 
@@ -86,25 +86,20 @@ fn body_in_address(route: Route, query: &Query) -> Option<Bytes> {
     }
 }
 
-/// The target of what is told of events whose way is traced; who collects traces makes spans of it.
-const TRACE_TARGET: &str = "tidegate::trace";
-/// Events of a request that are told of, at most.
-const TRACED_MAX: usize = 100;
-
 /// The records of events whose senders trace their way; none where nobody collects traces.
 fn traced(records: &[Record]) -> Vec<(Traceparent, Receipt)> {
-    if !tracing::enabled!(target: TRACE_TARGET, tracing::Level::TRACE) {
+    if !tracing::enabled!(target: trace::TARGET, tracing::Level::TRACE) {
         return Vec::new();
     }
     let read = |record: &Record| Some((Traceparent::sampled_of(&record.value)?, Receipt::from_bytes(&record.header).ok()?));
-    records.iter().filter_map(read).take(TRACED_MAX).collect()
+    records.iter().filter_map(read).take(trace::EVENTS_MAX).collect()
 }
 
 /// Tells that they are durable in the journal.
 fn tell(traced: &[(Traceparent, Receipt)], now: Timestamp) {
     for (parent, receipt) in traced {
         let (source, event_id, began) = (receipt.source.as_str(), receipt.event_id.as_str(), receipt.received_at.micros());
-        tracing::trace!(target: TRACE_TARGET, stage = "gate", %parent, source, event_id, began, ended = now.micros(), verdict = receipt.verdict.as_str());
+        tracing::trace!(target: trace::TARGET, stage = "gate", %parent, source, event_id, began, ended = now.micros(), verdict = receipt.verdict.as_str());
     }
 }
 

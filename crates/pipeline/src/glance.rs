@@ -87,7 +87,7 @@ impl Glance {
         Self {
             lake,
             book: Seen::new(tables::LEDGER),
-            silver: Seen::new(tables::SILVER),
+            silver: Seen::new(tables::SILVER).with_newest_of(RECEIVED_AT),
             bronze: Seen::new(tables::BRONZE),
             dead_letters: Seen::new(tables::DEAD_LETTERS),
             others,
@@ -227,13 +227,18 @@ struct Seen {
     name: String,
     table: Option<Table>,
     standing: Option<TableStanding>,
-    /// For Silver: the newest time of receipt.
+    /// The column of times whose newest is kept.
+    times: Option<&'static str>,
     newest: Option<i64>,
 }
 
 impl Seen {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), table: None, standing: None, newest: None }
+        Self { name: name.to_owned(), table: None, standing: None, times: None, newest: None }
+    }
+
+    fn with_newest_of(self, times: &'static str) -> Self {
+        Self { times: Some(times), ..self }
     }
 
     fn rows(&self) -> Option<i64> {
@@ -252,9 +257,9 @@ impl Seen {
             return Ok(());
         };
         let files = table.files().await?;
-        if self.name == tables::SILVER {
+        if let Some(times) = self.times {
             // It is in the statistics of all files, so it is looked for once a version.
-            self.newest = table.newest(RECEIVED_AT).await?;
+            self.newest = table.newest(times).await?;
         }
         self.standing = Some(TableStanding {
             name: self.name.clone(),

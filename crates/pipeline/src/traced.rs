@@ -4,14 +4,9 @@
 
 use arrow::array::{AsArray as _, RecordBatch};
 use contract::Receipt;
-use contract::trace::Traceparent;
+use contract::trace::{EVENTS_MAX, TARGET, Traceparent};
 use journal::Stored;
 use tracing::Level;
-
-/// The target of these events.
-const TARGET: &str = "tidegate::trace";
-/// Events of one commit that are told of, at most.
-const TRACED_MAX: usize = 100;
 
 /// An event whose way is traced.
 #[derive(Debug, Clone)]
@@ -35,7 +30,7 @@ pub(crate) fn of_records(records: &[Stored]) -> Vec<Traced> {
         let Receipt { source, event_id, .. } = Receipt::from_bytes(&stored.record.header).ok()?;
         Some(Traced { parent, source: source.as_str().to_owned(), event_id: event_id.as_str().to_owned() })
     };
-    records.iter().filter_map(read).take(TRACED_MAX).collect()
+    records.iter().filter_map(read).take(EVENTS_MAX).collect()
 }
 
 /// Those among rows of Bronze.
@@ -43,7 +38,7 @@ pub(crate) fn of_bronze(batches: &[RecordBatch]) -> Vec<Traced> {
     if !is_wanted() {
         return Vec::new();
     }
-    batches.iter().flat_map(of_batch).take(TRACED_MAX).collect()
+    batches.iter().flat_map(of_batch).take(EVENTS_MAX).collect()
 }
 
 fn of_batch(batch: &RecordBatch) -> Vec<Traced> {
@@ -55,7 +50,7 @@ fn of_batch(batch: &RecordBatch) -> Vec<Traced> {
         let parent = Traceparent::sampled_of(payloads.value(row))?;
         Some(Traced { parent, source: sources.value(row).to_owned(), event_id: ids.value(row).to_owned() })
     };
-    (0..batch.num_rows()).filter_map(read).take(TRACED_MAX).collect()
+    (0..batch.num_rows()).filter_map(read).take(EVENTS_MAX).collect()
 }
 
 /// Tells that a stage has brought them from one moment to another, in microseconds since 1970, and to which version of its table.

@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::Error;
-use crate::traces::{self, Traces};
+use crate::traces::Traces;
 
 /// What is logged where no filter is given: all that our own crates hold worth knowing, and the warnings of others.
 pub const FILTER_DEFAULT: &str =
@@ -40,7 +40,7 @@ pub fn init(format: Format, filter: &str, traces: Option<&Traces>) -> Result<(),
         Format::Text => lines.with_ansi(io::stderr().is_terminal()).with_filter(filter).boxed(),
         Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
-    let traced = Targets::new().with_target(traces::TARGET, LevelFilter::TRACE);
+    let traced = Targets::new().with_target(contract::trace::TARGET, LevelFilter::TRACE);
     let traces = traces.cloned().map(|traces| traces.with_filter(traced));
     tracing_subscriber::registry().with(lines).with(traces).try_init().map_err(|_| Error::Logs)
 }

@@ -1,6 +1,6 @@
 //! Traces, by OTLP over HTTP.
 //!
-//! The crates of the data path tell of events whose senders trace their way, as `tracing` events of [`TARGET`]: the stage, the sender's `traceparent`, and when it began and ended. Here each becomes a span of the
+//! The crates of the data path tell of events whose senders trace their way, as `tracing` events of [`contract::trace::TARGET`]: the stage, the sender's `traceparent`, and when it began and ended. Here each becomes a span of the
 //! sender's own trace, and goes to a collector in the background: within a bound, never in the way of an event, and what cannot be sent is left out.
 
 use std::fmt;
@@ -27,8 +27,6 @@ use tracing_subscriber::layer;
 
 use crate::Error;
 
-/// The target of what becomes spans.
-pub const TARGET: &str = "tidegate::trace";
 const SERVICE: &str = "tidegate";
 /// How long the collector may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ::console::pages::jobs::State;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use telemetry::clock::{Clock as _, SystemClock};
@@ -27,17 +28,6 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) const ID_VARIABLE: &str = "TIDEGATE_JOB_ID";
 /// The variable that says who began it.
 pub(crate) const BY_VARIABLE: &str = "TIDEGATE_JOB_BY";
-
-/// How a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum State {
-    Running,
-    Done,
-    Failed,
-    /// Its process is gone, and has said nothing.
-    BrokenOff,
-}
 
 /// What a job tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,10 +12,16 @@ def gate():
 
 
 @pytest.fixture
-def server(tmp_path):
+def settings():
+    """What the platform is told by its environment: nothing, unless a test says otherwise."""
+    return {}
+
+
+@pytest.fixture
+def server(tmp_path, settings):
     """The platform."""
     folder = tmp_path / "platform"
     folder.mkdir()
-    running = Server(folder)
+    running = Server(folder, settings=settings)
     yield running
     running.stop()

@@ -1,6 +1,7 @@
 //! Replays, backfills and other work that takes long, with how far it is.
 
 use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
 
 use super::{Page, Place, Visitor, duration, form_field};
 
@@ -10,7 +11,8 @@ pub const STREAM_PATH: &str = "/jobs/stream";
 pub const REPLAY_PATH: &str = "/jobs/replay";
 
 /// How a piece of work stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// It goes on.
     #[default]

@@ -252,8 +252,6 @@ async fn each_alert_fires_on_its_fault_and_clears() {
         watch.fires("TidegateDiskFilling", nothing).await;
         std::fs::remove_file(&ballast).unwrap();
         watch.clears("TidegateDiskFilling").await;
-    } else {
-        watch.fired.insert("TidegateDiskFilling".to_owned());
     }
 
     watch.has_fired("TidegateUnusual", nothing).await;
@@ -272,7 +270,10 @@ async fn each_alert_fires_on_its_fault_and_clears() {
 
     served(&mut watch, &mut cluster).await;
 
-    let all = RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::to_owned).collect();
+    let mut all: BTreeSet<String> = RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::to_owned).collect();
+    if disk.is_none() {
+        all.remove("TidegateDiskFilling");
+    }
     assert_eq!(watch.fired, all, "there are alerts that were not made to fire");
     server.stop(&place);
     drop(second);

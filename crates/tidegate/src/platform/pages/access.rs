@@ -3,27 +3,27 @@
 //! Nobody has to sign in, and nothing can be changed, until there are tokens or a provider, or the settings say under which address people know the console. From then on each request needs a session:
 //! a cookie that only we read, whose digest alone is kept, in memory and within a bound. A form that changes something brings along what only its own page has.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ::console::access::{Entry, Role, TokenFile, TokenFileError};
 use ::console::pages::access::{self as drawn, Ways};
-use ::console::pages::{FORM_TOKEN, Page, Visitor};
-use axum::body::{Body, Bytes};
-use axum::extract::{Form, FromRequest, Query, Request, State};
-use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use ::console::pages::{Page, Visitor, encoded};
+use axum::extract::{Form, Query, Request, State};
+use axum::http::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::{Asking, FETCH_SITE, HTML, Pages, Refused, show, shown};
 use crate::settings::{self, Settings};
 
+mod forms;
 mod provider;
 mod sessions;
 
+pub(super) use forms::Change;
+use forms::Own;
 use provider::Provider;
 use sessions::{Sessions, secret};
 
@@ -31,7 +31,6 @@ const SESSION_COOKIE: &str = "tidegate_session";
 const SIGN_IN_COOKIE: &str = "tidegate_sign_in";
 /// How long somebody may take with the provider.
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-const FORM_CONTENT: &str = "application/x-www-form-urlencoded";
 /// The longest address that somebody is led to after signing in.
 const NEXT_CHARS_MAX: usize = 2_000;
 
@@ -271,61 +270,6 @@ fn no_provider() -> Refused {
     Refused(StatusCode::NOT_FOUND, "There is no provider to sign in with.".to_owned())
 }
 
-/// A form without fields of its own.
-#[derive(Debug, Deserialize)]
-struct Nothing {}
-
-/// A form of somebody who has signed in, from a page that was drawn for them.
-#[derive(Debug)]
-pub(super) struct Own;
-
-/// A form of an admin, that changes something.
-#[derive(Debug)]
-pub(super) struct Change<T> {
-    pub(super) asked: T,
-    pub(super) visitor: Visitor,
-    /// Who changes it.
-    pub(super) by: String,
-}
-
-impl FromRequest<Arc<Pages>> for Own {
-    type Rejection = Refused;
-
-    async fn from_request(request: Request, pages: &Arc<Pages>) -> Result<Self, Refused> {
-        form::<Nothing>(request, pages, Role::Read).await?;
-        Ok(Self)
-    }
-}
-
-impl<T: DeserializeOwned> FromRequest<Arc<Pages>> for Change<T> {
-    type Rejection = Refused;
-
-    async fn from_request(request: Request, pages: &Arc<Pages>) -> Result<Self, Refused> {
-        form(request, pages, Role::Admin).await
-    }
-}
-
-async fn form<T: DeserializeOwned>(request: Request, pages: &Arc<Pages>, least: Role) -> Result<Change<T>, Refused> {
-    let forbidden = |what: &str| Refused(StatusCode::FORBIDDEN, what.to_owned());
-    let visitor = request.extensions().get::<Visitor>().cloned().unwrap_or_default();
-    let Visitor::Known { name, role, form_token } = visitor.clone() else {
-        return Err(forbidden("Nothing can be changed here without signing in: `tidegate token add NAME --role admin` makes a token."));
-    };
-    if role < least {
-        return Err(forbidden("You may read here; changes are for admins."));
-    }
-    let bad = |error: String| Refused(StatusCode::BAD_REQUEST, format!("The form cannot be read: {error}"));
-    let body = Bytes::from_request(request, pages).await.map_err(|error| bad(error.to_string()))?;
-    let brought = url::form_urlencoded::parse(&body).find(|(name, _)| name == FORM_TOKEN).map(|(_, value)| value.into_owned());
-    if !brought.is_some_and(|brought| blake3::hash(brought.as_bytes()) == blake3::hash(form_token.as_bytes())) {
-        return Err(forbidden("This form is of another session. Go back, load the page again, and repeat it."));
-    }
-    let again = Request::builder().method(Method::POST).header(CONTENT_TYPE, FORM_CONTENT).body(Body::from(body));
-    let again = again.map_err(|error| bad(error.to_string()))?;
-    let Form(asked) = Form::<T>::from_request(again, pages).await.map_err(|error| bad(error.to_string()))?;
-    Ok(Change { asked, visitor, by: name })
-}
-
 /// An address of ours; the overview in the place of any other, so that no link leads elsewhere by way of us.
 fn local(next: Option<&str>) -> &str {
     let is_local = |next: &&str| {
@@ -352,10 +296,6 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(COOKIE).into_iter().filter_map(|header| header.to_str().ok());
     all.flat_map(|header| header.split(';'))
         .find_map(|pair| pair.trim().split_once('=').filter(|(found, _)| *found == name).map(|(_, value)| value))
-}
-
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ pub(super) async fn begin(pages: &Arc<Pages>, arguments: Vec<String>, visitor: &
         by: Some(by.to_owned()),
         began: SystemClock.now_micros(),
         heard: SystemClock.now_micros(),
-        state: jobs::State::Failed,
+        state: Standing::Failed,
         what: String::new(),
         done: None,
     };
@@ -147,7 +147,7 @@ async fn attend(pages: Arc<Pages>, mut child: tokio::process::Child, told: Told,
     let is_told = jobs::list(&pages.settings.data).is_ok_and(|jobs| jobs.iter().any(|job| job.id == told.id));
     if !is_told {
         let is_sound = ended.is_ok_and(|status| status.success());
-        let state = if is_sound { jobs::State::Done } else { jobs::State::Failed };
+        let state = if is_sound { Standing::Done } else { Standing::Failed };
         let what = String::from_utf8_lossy(&said).trim().to_owned();
         if let Err(error) = jobs::note(&pages.settings.data, &Told { state, what, heard: SystemClock.now_micros(), ..told }) {
             tracing::warn!(%error, "what became of a job cannot be noted");
@@ -164,19 +164,13 @@ impl Pages {
 }
 
 fn shown(told: Told) -> Job {
-    let state = match told.state {
-        jobs::State::Running => Standing::Running,
-        jobs::State::Done => Standing::Done,
-        jobs::State::Failed => Standing::Failed,
-        jobs::State::BrokenOff => Standing::BrokenOff,
-    };
     Job {
         began: second(Timestamp(told.began)),
         took: told.heard.saturating_sub(told.began),
         id: told.id,
         command: told.command,
         by: told.by,
-        state,
+        state: told.state,
         what: told.what,
         done: told.done,
     }
