@@ -29,6 +29,7 @@ Commands:
   test spark     the Spark job, on a cluster of its own, beside the workers
   test python    the Python SDK, the Python clients and the converters in examples/, against the product; the statistics beside other packages
   test node      the TypeScript SDK and the Node clients, against the product
+  simulate       the whole path by seeds, with processes that die and stores that fail; what can be added: simulate --help
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
   check          lint, then test
@@ -43,6 +44,8 @@ enum Command {
     Check,
     /// With the folder for its data, where one is given.
     Up(Option<PathBuf>),
+    /// With what the simulation is told.
+    Simulate(Vec<String>),
 }
 
 /// Which tests.
@@ -58,6 +61,7 @@ enum Suite {
 impl Command {
     fn parse(arguments: &[&str]) -> Option<Self> {
         Some(match arguments {
+            ["simulate", rest @ ..] => Self::Simulate(rest.iter().copied().map(str::to_owned).collect()),
             [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help,
             ["lint"] => Self::Lint,
             ["check"] => Self::Check,
@@ -78,6 +82,7 @@ impl Command {
             Self::Lint => lint::run_all(place)?,
             Self::Test(suite) => test(place, suite)?,
             Self::Up(folder) => up::run(place, folder)?,
+            Self::Simulate(arguments) => rust::simulate(place, &arguments)?,
             Self::Check => {
                 lint::run_all(place)?;
                 test(place, Suite::All)?;
@@ -158,6 +163,8 @@ mod tests {
         check("up", Some(Command::Up(None)));
         check("up --data x", Some(Command::Up(Some(PathBuf::from("x")))));
         check("up --data", None);
+        check("simulate --seed 7", Some(Command::Simulate(vec!["--seed".to_owned(), "7".to_owned()])));
+        check("simulate --help", Some(Command::Simulate(vec!["--help".to_owned()])));
         check("test java", None);
         check("lint rust", None);
     }

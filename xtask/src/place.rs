@@ -33,6 +33,11 @@ impl Place {
         self.release.join(format!("tidegate{}", env::consts::EXE_SUFFIX))
     }
 
+    /// The simulation.
+    pub(crate) fn simulation(&self) -> PathBuf {
+        self.release.join(format!("simulation{}", env::consts::EXE_SUFFIX))
+    }
+
     /// An example of a crate.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
         self.release.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX))

@@ -1,6 +1,7 @@
 //! Builds the product and runs the tests of all crates.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 use servers::PROMETHEUS_VARIABLE;
@@ -26,6 +27,16 @@ pub(crate) fn build_product(place: &Place) -> Result<()> {
 pub(crate) fn build_example(place: &Place, name: &str) -> Result<PathBuf> {
     step(&format!("build {name}"), || run(cargo(place).args(["build", "--release", "--workspace", "--example", name])))?;
     Ok(place.example(name))
+}
+
+/// Builds the simulation, with the features that everything of the workspace has, and runs it.
+///
+/// # Errors
+///
+/// When it does not compile, or a law was broken.
+pub(crate) fn simulate(place: &Place, arguments: &[String]) -> Result<()> {
+    run(cargo(place).args(["build", "--release", "--quiet", "--workspace", "--bin", "simulation"]))?;
+    run(Command::new(place.simulation()).args(arguments))
 }
 
 /// Runs the tests of the workspace, documentation included.

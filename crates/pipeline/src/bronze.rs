@@ -116,6 +116,9 @@ impl Bronze {
     }
 
     async fn take_position(&mut self) -> Result<(), Error> {
+        // Before the tables are asked: the journal lets go of nothing that is not in them, so they are at least as far as it began then.
+        let start = self.journal.start().await?;
+        self.bronze.refresh().await?;
         self.take_list().await?;
         self.owner = Engine::of(self.bronze.progress(tables::ENGINE).await?);
         self.work.note_owner(self.owner);
@@ -135,7 +138,7 @@ impl Bronze {
             refused.insert(partition, offset(self.dead_letters.progress(&progress).await?).max(next));
         }
         // After the tables were asked: another process may move them on, but none beyond what the journal has by now.
-        let (start, end) = (self.journal.start().await?, self.journal.end().await?);
+        let end = self.journal.end().await?;
         for (partition, next) in own.iter().map(|(partition, next)| (*partition, *next)) {
             let start = start.get(&partition).copied().unwrap_or_default();
             let end = end.get(&partition).copied().unwrap_or_default();

@@ -110,6 +110,9 @@ pub enum Error {
         /// This journal's.
         generation: u32,
     },
+    /// A table that was there a moment ago is not found: the store shows what it has late.
+    #[error("the table {0} is not found, and was there a moment ago: the store shows late what it has")]
+    Unlisted(String),
     /// The lake has no such table yet.
     #[error(
         "the lake at {location} has no table {table}: nothing has been written to it yet, or this is another folder; start `tidegate serve` on it first"
@@ -147,7 +150,7 @@ impl Error {
                 dedup::ErrorKind::Misconfigured => ErrorKind::Setting,
                 dedup::ErrorKind::Locked | dedup::ErrorKind::Corrupt => ErrorKind::Fatal,
             },
-            Self::Query { .. } | Self::Memory { .. } | Self::Model { .. } => ErrorKind::Retry,
+            Self::Query { .. } | Self::Memory { .. } | Self::Model { .. } | Self::Unlisted(_) => ErrorKind::Retry,
             Self::Setting(_) | Self::NoTable { .. } | Self::Overtaken { .. } => ErrorKind::Setting,
             Self::Medallion(_)
             | Self::DeadLetter { .. }

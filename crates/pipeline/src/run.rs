@@ -69,7 +69,9 @@ impl Pipeline {
         let names = Names::live();
         let identities = Identities::open(lake.clone(), names.events().name, index_folder, config.index.clone()).await?;
         let silver = Silver::open(identities, &names, &surroundings, bronze_seen, silver_committed).await?;
-        let gold = Gold::open(&surroundings, silver_seen.clone()).await?;
+        // All that it reads was opened above, or is made by it.
+        let unlisted = |error| if let Error::NoTable { table, .. } = error { Error::Unlisted(table) } else { error };
+        let gold = Gold::open(&surroundings, silver_seen.clone()).await.map_err(unlisted)?;
         let ledger = Ledger::open(&surroundings, silver_seen).await?;
         Ok(Self { bronze, silver, gold, ledger, lake, config, work, status, stopping })
     }
