@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use journal::{Error, Journal, Offsets, ReadLimit, Record, Share, Stored, partition_of};
 use tokio::sync::{Notify, watch};
 
+use crate::locked;
 use crate::plant::Plant;
 use crate::schedule::{Fate, Kind, Part, Process, Schedule};
 
@@ -47,7 +48,7 @@ impl Topic {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.kept)
     }
 
     /// All that was ever appended.
@@ -143,7 +144,7 @@ fn failed(doing: &str) -> Error {
 }
 
 impl Handle {
-    /// Asks for something that changes nothing.
+    /// Asks for something that happens as a whole or not at all, and may be asked for again.
     async fn ask<T: Send + 'static>(
         &self,
         what: &'static str,

@@ -12,8 +12,9 @@ use lake::Lake;
 use pipeline::Config;
 use serde_json::Value;
 
+use crate::clients::Told;
 use crate::journal::Topic;
-use crate::world::{IN_FLIGHT_BYTES_MAX, Told};
+use crate::world::IN_FLIGHT_BYTES_MAX;
 
 /// So many violations of one law are told.
 const TOLD_MAX: usize = 5;

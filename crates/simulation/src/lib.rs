@@ -3,6 +3,7 @@
 //! The gate, the workers and the tables are the product's own. The journal, the object store, the network and the clocks are simulated, and ask [`Schedule`](schedule) in which order things happen
 //! and what fails. In the end what is there is held against the laws by a small model of what should be. A seed is one such history; the same seed is the same history again.
 
+mod clients;
 mod events;
 mod journal;
 mod laws;
@@ -15,7 +16,7 @@ mod world;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 
@@ -63,7 +64,7 @@ pub fn play_many(
                     hear(seed, &outcome)
                 }
                 Err(error) => {
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.context(format!("seed {seed}")));
+                    *locked(&failure) = Some(error.context(format!("seed {seed}")));
                     false
                 }
             };
@@ -81,4 +82,32 @@ pub fn play_many(
         Some(error) => Err(error),
         None => Ok(played.into_inner()),
     }
+}
+
+/// The first seed that is found to break a law, and what came of it, in the order in which they end.
+///
+/// # Errors
+///
+/// As [`play_many`].
+pub fn first_broken(
+    seeds: Range<u64>,
+    jobs: usize,
+    plant: Option<Plant>,
+    scenario: &(dyn Fn(u64) -> Scenario + Sync),
+) -> Result<Option<(u64, Outcome)>> {
+    let first = Mutex::new(None);
+    let hear = |seed, outcome: &Outcome| {
+        let mut first = locked(&first);
+        if first.is_none() && !outcome.violations.is_empty() {
+            *first = Some((seed, outcome.clone()));
+        }
+        first.is_none()
+    };
+    play_many(seeds, jobs, plant, scenario, &hear)?;
+    Ok(first.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What a mutex holds: who panicked with it is told of by its task.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,13 +1,14 @@
 //! Plays seeds, and says how to play those again in which a law was broken.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum as _};
-use simulation::{Fault, Outcome, Plant, Scenario, play, play_many, shrink};
+use simulation::{Fault, Outcome, Plant, Scenario, first_broken, play, play_many, shrink};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -39,6 +40,12 @@ struct Arguments {
     /// Seeds that are played at the same time
     #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, std::num::NonZero::get))]
     jobs: usize,
+}
+
+impl Arguments {
+    fn range(&self) -> Range<u64> {
+        self.from..self.from.saturating_add(self.seeds)
+    }
 }
 
 fn main() -> Result<ExitCode> {
@@ -77,16 +84,10 @@ fn line(seed: u64, outcome: &Outcome) -> String {
     format!("seed {seed}: {turns} turns ({digest}), {accepted} accepted, {records} records, {kills} kills, {waits} told to wait")
 }
 
-/// Plays the seeds that were asked for until `hear` says to end; tells how many were played.
-fn all(arguments: &Arguments, plant: Option<Plant>, hear: &(dyn Fn(u64, &Outcome) -> bool + Sync)) -> Result<u64> {
-    let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
-    play_many(seeds, arguments.jobs, plant, &|seed| scenario(arguments, seed), hear)
-}
-
 fn many(arguments: &Arguments) -> Result<ExitCode> {
     let began = Instant::now();
     let (broken, totals) = (Mutex::new(BTreeMap::new()), Mutex::new((0_u64, 0_u64, 0_u64)));
-    let played = all(arguments, arguments.plant, &|seed, outcome| {
+    let played = play_many(arguments.range(), arguments.jobs, arguments.plant, &|seed| scenario(arguments, seed), &|seed, outcome| {
         let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
         totals.0 += outcome.turns;
         totals.1 += outcome.accepted as u64;
@@ -132,20 +133,11 @@ fn many(arguments: &Arguments) -> Result<ExitCode> {
 fn plants(arguments: &Arguments) -> Result<ExitCode> {
     let mut missed = 0;
     for plant in Plant::ALL {
-        let first = Mutex::new(None);
-        let played = all(arguments, Some(plant), &|seed, outcome| {
-            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(violation) = outcome.violations.first()
-                && first.is_none()
-            {
-                *first = Some((seed, violation.clone()));
-            }
-            first.is_none()
-        })?;
-        match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some((seed, violation)) => eprintln!("{plant:?}: found in seed {seed}, after {played}: {violation}"),
+        let found = first_broken(arguments.range(), arguments.jobs, Some(plant), &|seed| scenario(arguments, seed))?;
+        match found.and_then(|(seed, outcome)| Some((seed, outcome.violations.first()?.clone()))) {
+            Some((seed, violation)) => eprintln!("{plant:?}: found in seed {seed}: {violation}"),
             None => {
-                eprintln!("{plant:?}: not found in {played} seeds");
+                eprintln!("{plant:?}: not found in {} seeds", arguments.seeds);
                 missed += 1;
             }
         }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use crate::locked;
 use crate::scenario::{Fault, Rates};
 
 /// Between two turns.
@@ -157,7 +158,7 @@ impl Schedule {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.state)
     }
 
     /// Asks for something: `effect` makes it happen, by its fate. Who asks and has died never gets an answer, and nothing happens.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use deltalake::logstore::object_store::{
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
+use crate::locked;
 use crate::plant::{COPY, Plant};
 use crate::schedule::{Fate, Kind, Part, Process, Schedule};
 
@@ -46,7 +47,7 @@ impl Bucket {
     }
 
     fn note(&self, location: &Path) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = locked(&self.recent);
         recent.push_back(location.clone());
         while recent.len() > RECENT {
             recent.pop_front();
@@ -88,7 +89,7 @@ impl Bucket {
     fn list(&self, prefix: Option<&Path>, fate: Fate) -> Result<Vec<ObjectMeta>> {
         let mut all: Vec<ObjectMeta> = now(self.objects.list(prefix).try_collect())?;
         if fate == Fate::Stale {
-            let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let recent = locked(&self.recent);
             all.retain(|object| !recent.contains(&object.location));
         }
         Ok(all)

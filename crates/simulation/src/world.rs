@@ -1,17 +1,12 @@
-//! The simulated machines: gates, workers and clients, what is done to them, and what is held against the laws in the end.
+//! The simulated machines: gates and workers, what is done to them, and what is held against the laws in the end.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use axum::body::{Body, to_bytes};
-use axum::extract::ConnectInfo;
-use axum::http::{Request, StatusCode};
 use contract::Timestamp;
 use deltalake::logstore::ObjectStoreRef;
 use ingest::{Gate, Keyring};
@@ -22,12 +17,13 @@ use telemetry::clock::Clock;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-use tower::ServiceExt as _;
 use url::Url;
 
-use crate::events::{Event, Expected, event};
+use crate::clients::{Client, Told};
+use crate::events::{Event, event};
 use crate::journal::{Handle, Topic, divided};
 use crate::laws::{Law, Violation};
+use crate::locked;
 use crate::plant::Plant;
 use crate::scenario::{Act, Scenario, Sending};
 use crate::schedule::{Fate, Kind, Part, Process, Schedule};
@@ -40,28 +36,11 @@ pub(crate) const OLD_DAY: &str = "2026-11-20";
 /// What a gate may hold in memory: little, so that the bound is reached.
 pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 40 << 10;
 const BODY_BYTES_MAX: usize = 8 << 10;
-/// How often a client sends a batch before it gives up.
-const ATTEMPTS_MAX: u32 = 8;
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long all may go on when the last thing is done.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 /// How long it may take, when all is well, until the tables have everything.
 const ENDS_WITHIN: Duration = Duration::from_secs(30 * 60);
 const BOOKS_EVERY: Duration = Duration::from_secs(10);
-const ANSWER_BYTES_MAX: usize = 1 << 20;
-
-/// What clients know: what they were told.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    /// Payloads to which a gate said yes, as often as it did.
-    pub(crate) accepted: Vec<String>,
-    /// Payloads to which a gate said no, and was right.
-    pub(crate) refused: Vec<String>,
-    /// What was not as it should be.
-    pub(crate) violations: Vec<Violation>,
-    /// How often a client was told to wait.
-    pub(crate) waits: u64,
-}
 
 /// What came of it.
 #[derive(Debug, Clone)]
@@ -85,12 +64,12 @@ pub struct Outcome {
 }
 
 /// A gate that runs.
-struct Running {
+pub(crate) struct Running {
     process: Process,
     gate: Gate,
-    router: axum::Router,
+    pub(crate) router: axum::Router,
     /// Ends when the gate dies.
-    dies: watch::Sender<bool>,
+    pub(crate) dies: watch::Sender<bool>,
 }
 
 /// A worker, whether it runs or not.
@@ -137,10 +116,6 @@ impl Clock for SimulatedClock {
         let elapsed = i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX);
         BEGAN.micros() + elapsed + self.offset.load(Ordering::SeqCst)
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
@@ -323,30 +298,30 @@ impl World {
                 }
                 self.schedule.tell(&format!("the clock of gate {gate} jumps to {seconds} s beside the time"));
             }
-            Act::LoseIndex(number) => {
-                if self.kill_worker(number).await?
-                    && let Some(worker) = self.workers.get(number)
-                    && worker.index.exists()
-                {
-                    fs::remove_dir_all(&worker.index).context("an index is lost")?;
-                }
-                self.start_worker(number)?;
-            }
+            Act::LoseIndex(number) => self.replace_index(number, None).await?,
             Act::OldIndex(number) => {
-                let old = self.workers.get(number).and_then(|worker| worker.old_index.clone());
-                if self.kill_worker(number).await?
-                    && let (Some(worker), Some(old)) = (self.workers.get(number), old)
-                {
-                    if worker.index.exists() {
-                        fs::remove_dir_all(&worker.index).context("an index is replaced")?;
-                    }
-                    copy(&old, &worker.index)?;
-                }
-                self.start_worker(number)?;
+                // Where it has not died before, the one it has.
+                let old = self.workers.get(number).map(|worker| worker.old_index.as_ref().unwrap_or(&worker.index).clone());
+                self.replace_index(number, old).await?;
             }
             Act::Audit => self.audit().await?,
         }
         Ok(())
+    }
+
+    /// Kills a worker and starts it again, with another index of identities or with none; one that does not run keeps what it has.
+    async fn replace_index(&mut self, number: usize, by: Option<PathBuf>) -> Result<()> {
+        if self.kill_worker(number).await?
+            && let Some(worker) = self.workers.get(number)
+        {
+            if worker.index.exists() {
+                fs::remove_dir_all(&worker.index).context("an index is lost")?;
+            }
+            if let Some(by) = by {
+                copy(&by, &worker.index)?;
+            }
+        }
+        self.start_worker(number)
     }
 
     /// Divides the partitions anew. Each worker hears of it in its own time.
@@ -477,88 +452,4 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Who sends one batch.
-struct Client {
-    process: Process,
-    schedule: Schedule,
-    gates: Arc<Mutex<Vec<Running>>>,
-    told: Arc<Mutex<Told>>,
-}
-
-impl Client {
-    async fn send(self, gate: usize, events: Vec<Event>) {
-        let payloads: Vec<&str> = events.iter().map(|event| event.payload.as_str()).collect();
-        let body = format!("[{}]", payloads.join(","));
-        for attempt in 0..ATTEMPTS_MAX {
-            let answer = tokio::time::timeout(CLIENT_TIMEOUT, self.call(gate + attempt as usize / 3, &body)).await;
-            match answer {
-                // With 400 it says of each event why it is refused, where it took none.
-                Ok(Some((StatusCode::OK | StatusCode::BAD_REQUEST, text))) => return self.hear(&events, &text),
-                Ok(Some((StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, _))) => locked(&self.told).waits += 1,
-                Ok(Some((status, text))) => {
-                    locked(&self.told).violations.push(Violation::new(Law::Bad, format!("a gate answered {status}: {text}")));
-                    return;
-                }
-                // Nobody knows whether it was taken.
-                Ok(None) | Err(_) => {}
-            }
-            tokio::time::sleep(Duration::from_secs(1 << attempt.min(4))).await;
-        }
-    }
-
-    /// One request. `None`: there was no answer.
-    async fn call(&self, gate: usize, body: &str) -> Option<(StatusCode, String)> {
-        let fate = self.schedule.request(&self.process, Part::Network, Kind::Write, "call", |fate| fate).await;
-        if fate == Fate::FailedBefore {
-            return None;
-        }
-        let (router, mut dies) = {
-            let gates = locked(&self.gates);
-            let running = gates.get(gate % gates.len().max(1))?;
-            (running.router.clone(), running.dies.subscribe())
-        };
-        let request = Request::post("/v1/events").header("authorization", "Basic a2V5Og==").header("content-type", "application/json");
-        let request = request.extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 5_000)))).body(Body::from(body.to_owned())).ok()?;
-        let answered = async {
-            let Ok(response) = router.oneshot(request).await;
-            let status = response.status();
-            let text = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.ok()?;
-            Some((status, String::from_utf8_lossy(&text).into_owned()))
-        };
-        let answer = tokio::select! {
-            answer = answered => answer,
-            _ = dies.wait_for(|dies| *dies) => None,
-        };
-        let way_back = self.schedule.request(&self.process, Part::Network, Kind::Write, "answer", |fate| fate).await;
-        answer.filter(|_| fate == Fate::Done && way_back == Fate::Done)
-    }
-
-    /// Notes what the gate said of each event.
-    fn hear(&self, events: &[Event], text: &str) {
-        let answer: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-        let of = |list: &str| -> BTreeSet<u64> {
-            let all = answer.pointer(list).and_then(serde_json::Value::as_array).into_iter().flatten();
-            all.filter_map(|one| one.pointer("/index")?.as_u64()).collect()
-        };
-        let (refused, quarantined) = (of("/rejected"), of("/quarantined"));
-        let mut told = locked(&self.told);
-        for (at, event) in events.iter().enumerate() {
-            let at = at as u64;
-            let said = match (refused.contains(&at), quarantined.contains(&at)) {
-                (true, _) => Expected::Refused,
-                (false, true) => Expected::Quarantined,
-                (false, false) => Expected::Taken,
-            };
-            if said != event.expected {
-                let message = format!("{} should have been {:?}, and was {said:?}: {text}", event.payload, event.expected);
-                told.violations.push(Violation::new(Law::Bad, message));
-            }
-            match said {
-                Expected::Taken | Expected::Quarantined => told.accepted.push(event.payload.clone()),
-                Expected::Refused => told.refused.push(event.payload.clone()),
-            }
-        }
-    }
 }
