@@ -21,6 +21,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Tracker {
     /// `None`: nothing is noted.
     folder: Option<PathBuf>,
+    /// Whether what was noted is left out.
+    again: bool,
     /// What beside a file's content decides what is sent: address, key, mapping.
     order: Arc<[u8]>,
     inner: Arc<Mutex<Inner>>,
@@ -41,6 +43,7 @@ struct Progress {
     /// Rows that an earlier run brought.
     before: u64,
     done: u64,
+    /// What the file says. A run that sends everything again never takes it back.
     saved: u64,
 }
 
@@ -54,12 +57,13 @@ struct Noted {
 }
 
 impl Tracker {
-    pub(crate) fn new(folder: Option<PathBuf>, order: &[&[u8]]) -> Self {
+    /// With `again` no row counts as brought by an earlier run, and what this one brings is noted all the same.
+    pub(crate) fn new(folder: Option<PathBuf>, order: &[&[u8]], again: bool) -> Self {
         let mut hasher = Hasher::new();
         for part in order {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
-        Self { folder, order: hasher.finalize().as_bytes().as_slice().into(), inner: Arc::default() }
+        Self { folder, again, order: hasher.finalize().as_bytes().as_slice().into(), inner: Arc::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -77,9 +81,10 @@ impl Tracker {
             hasher.update(&self.order).update(content.bytes());
             folder.join(format!("{}.json", hasher.finalize().to_hex()))
         });
-        let before = path.as_deref().map(read).transpose()?.unwrap_or_default();
+        let saved = path.as_deref().map(read).transpose()?.unwrap_or_default();
+        let before = if self.again { 0 } else { saved };
         let mut inner = self.inner();
-        inner.files.push(Progress { path, name: source.name().to_owned(), before, done: before, saved: before });
+        inner.files.push(Progress { path, name: source.name().to_owned(), before, done: before, saved });
         Ok(inner.files.len() - 1)
     }
 
@@ -124,7 +129,7 @@ impl Tracker {
 
 impl Inner {
     fn save(&mut self) {
-        for progress in self.files.iter_mut().filter(|progress| progress.saved != progress.done) {
+        for progress in self.files.iter_mut().filter(|progress| progress.done > progress.saved) {
             let Some(path) = &progress.path else { continue };
             match write(path, &Noted { file: progress.name.clone(), rows: progress.done }) {
                 Ok(()) => progress.saved = progress.done,
@@ -171,11 +176,12 @@ mod tests {
         fs::write(&path, "a\n1\n").unwrap();
         let source = Source::Local { name: "rows.csv".to_owned(), path: path.clone(), bytes: 4 };
         let content = Content::of(&path, Format::Csv).unwrap();
-        let begin = |order: &[u8]| {
-            let tracker = Tracker::new(Some(folder.path().to_owned()), &[order]);
+        let begin_with = |order: &[u8], again| {
+            let tracker = Tracker::new(Some(folder.path().to_owned()), &[order], again);
             let file = tracker.begin(&source, &content).unwrap();
             (tracker, file)
         };
+        let begin = |order: &[u8]| begin_with(order, false);
         let (tracker, file) = begin(b"order");
         assert_eq!(tracker.done(file), 0);
         for (batch, through) in [(0, 10), (1, 20), (2, 30)] {
@@ -189,6 +195,15 @@ mod tests {
         tracker.finish();
         assert_eq!(begin(b"order").0.before(), 30);
         assert_eq!(begin(b"another").0.before(), 0);
-        assert_eq!(Tracker::new(None, &[b"order"]).begin(&source, &content).unwrap(), 0);
+        assert_eq!(Tracker::new(None, &[b"order"], false).begin(&source, &content).unwrap(), 0);
+
+        let (again, file) = begin_with(b"order", true);
+        assert_eq!((again.done(file), again.before()), (0, 0), "all rows are sent again");
+        for (through, noted) in [(20, 30), (40, 40)] {
+            again.sent(through, file, through);
+            again.settled(through);
+            again.finish();
+            assert_eq!(begin(b"order").0.before(), noted, "never less than before");
+        }
     }
 }

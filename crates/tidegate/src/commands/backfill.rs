@@ -108,10 +108,10 @@ pub(crate) async fn run(args: BackfillArgs) -> anyhow::Result<bool> {
         rows::Format::of(source.name()).with_context(|| source.name().to_owned()).map_err(|error| Misuse(format!("{error:#}")))?;
     }
     let names: Vec<String> = sources.iter().take(FILES_NAMED_MAX).map(|source| source.name().to_owned()).collect();
-    let noted = (!args.dry_run && !args.again).then(|| folder.clone());
+    let noted = (!args.dry_run).then(|| folder.clone());
     let order =
         [delivery.url.as_str().as_bytes(), delivery.key.as_bytes(), text.as_deref().unwrap_or_default().as_bytes(), &[args.id as u8]];
-    let tracker = Tracker::new(noted, &order);
+    let tracker = Tracker::new(noted, &order, args.again);
     let progress = Progress::new(Some(sources.iter().map(Source::bytes).sum()));
     let reader = Reader {
         sources,
