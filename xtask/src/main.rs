@@ -2,6 +2,7 @@
 //!
 //! It runs tools and says what is missing. It never changes a tracked file, and writes only below the target folder.
 
+mod chaos;
 mod clients;
 mod lint;
 mod place;
@@ -30,6 +31,7 @@ Commands:
   test python    the Python SDK, the Python clients and the converters in examples/, against the product; the statistics beside other packages
   test node      the TypeScript SDK and the Node clients, against the product
   simulate       the whole path by seeds, with processes that die and stores that fail; what can be added: simulate --help
+  chaos          faults for minutes on end, on Kafka, an S3 server, a gate and two workers, every event counted; what can be added: chaos --help
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
   check          lint, then test
@@ -46,6 +48,8 @@ enum Command {
     Up(Option<PathBuf>),
     /// With what the simulation is told.
     Simulate(Vec<String>),
+    /// With what the product's command is told.
+    Chaos(Vec<String>),
 }
 
 /// Which tests.
@@ -61,6 +65,7 @@ enum Suite {
 impl Command {
     fn parse(arguments: &[&str]) -> Option<Self> {
         Some(match arguments {
+            ["chaos", rest @ ..] => Self::Chaos(rest.iter().copied().map(str::to_owned).collect()),
             ["simulate", rest @ ..] => Self::Simulate(rest.iter().copied().map(str::to_owned).collect()),
             [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help,
             ["lint"] => Self::Lint,
@@ -82,6 +87,7 @@ impl Command {
             Self::Lint => lint::run_all(place)?,
             Self::Test(suite) => test(place, suite)?,
             Self::Up(folder) => up::run(place, folder)?,
+            Self::Chaos(arguments) => chaos::run(place, &arguments)?,
             Self::Simulate(arguments) => rust::simulate(place, &arguments)?,
             Self::Check => {
                 lint::run_all(place)?;

@@ -58,6 +58,11 @@ impl Place {
         self.kept().join("up")
     }
 
+    /// Where `chaos` has the servers' data.
+    pub(crate) fn chaos(&self) -> PathBuf {
+        self.kept().join("chaos")
+    }
+
     /// The target folder.
     pub(crate) fn target(&self) -> &Path {
         self.kept()

@@ -55,11 +55,20 @@ impl Identities {
     /// For each candidate, the content of the row that Silver has of the same event. `silver` stands at the version to be decided on.
     pub(crate) async fn probe(&mut self, silver: &Table, candidates: Arc<Vec<Candidates>>) -> Result<Vec<Option<u64>>, Error> {
         self.catch_up(silver).await?;
-        let keys = move || -> Vec<_> {
+        let keys = |candidates: &[Candidates]| -> Vec<_> {
             let identities = candidates.iter().flat_map(Candidates::identities);
             identities.map(|(event_id, digest)| (shard_of(event_id, &digest), digest)).collect()
         };
-        self.with(move |index| index.probe(&keys())).await
+        let asked = Arc::clone(&candidates);
+        match self.with(move |index| index.probe(&keys(&asked))).await {
+            // A block that no question had read before: what it holds, Silver has too.
+            Err(Error::Index(error)) if error.kind() == dedup::ErrorKind::Corrupt => {
+                tracing::warn!(%error, "the index of identities is damaged");
+                self.rebuild(silver).await?;
+                self.with(move |index| index.probe(&keys(&candidates))).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Takes in what a version of Silver added, after what others added since the index was last asked.
@@ -74,7 +83,14 @@ impl Identities {
         }
         let entry =
             |winner: &Winner| Entry { digest: winner.digest, shard: shard_of(&winner.event_id, &winner.digest), content: winner.content };
-        self.with(move |index| index.insert(version, &winners.iter().map(entry).collect::<Vec<_>>())).await
+        match self.with(move |index| index.insert(version, &winners.iter().map(entry).collect::<Vec<_>>())).await {
+            // Found where runs are merged. The rows are committed, and the next question makes it anew from them.
+            Err(Error::Index(error)) if error.kind() == dedup::ErrorKind::Corrupt => {
+                tracing::warn!(%error, "the index of identities is damaged");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Writes what is in memory to disk, so that the next start need not read it from Silver again.

@@ -28,6 +28,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// The system's clock, wrong by a fixed time: what a machine without a time server has.
+#[derive(Debug, Clone, Copy)]
+pub struct SkewedClock(i64);
+
+impl SkewedClock {
+    /// Wrong by so many microseconds: ahead where they are positive.
+    pub fn by(micros: i64) -> Self {
+        Self(micros)
+    }
+}
+
+impl Clock for SkewedClock {
+    fn now_micros(&self) -> i64 {
+        SystemClock.now_micros().saturating_add(self.0)
+    }
+}
+
 /// A clock that stands still until it is set.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
@@ -58,6 +75,13 @@ mod tests {
     fn the_system_clock_is_in_this_century() {
         let now = SystemClock.now_micros();
         assert!((1_700_000_000_000_000..4_102_444_800_000_000).contains(&now), "{now}");
+    }
+
+    #[test]
+    fn a_skewed_clock_is_wrong_by_what_it_was_told() {
+        let (before, skewed) = (SystemClock.now_micros(), SkewedClock::by(-1_000_000_000).now_micros());
+        assert!((0..60_000_000).contains(&(skewed + 1_000_000_000 - before)), "{before} {skewed}");
+        assert_eq!(SkewedClock::by(i64::MAX).now_micros(), i64::MAX);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::chaos::ChaosArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::backfill::BackfillArgs;
 use crate::commands::compact::CompactArgs;
@@ -52,6 +53,7 @@ Examples:
   tidegate sql                                      the same, as a shell
   tidegate audit                                    prove that nothing is missing
   tidegate replay && tidegate diff                  prove that Silver is what Bronze gives
+  tidegate chaos                                    break a setup of its own, and prove that nothing was lost
 
 Settings come from tidegate.toml, then from variables such as TIDEGATE_SERVER__LISTEN, then from flags; `tidegate config` shows them all.
 Exit codes: 0, 1 when a command failed, 2 when it was misused."
@@ -93,6 +95,7 @@ pub(crate) enum Command {
     Journal(JournalArgs),
     Engine(EngineArgs),
     Spark(SparkArgs),
+    Chaos(ChaosArgs),
     /// Measure a running server
     Bench(BenchArgs),
 }
@@ -115,6 +118,11 @@ mod tests {
             assert_eq!(outcome.is_ok(), expect, "{line}: {outcome:?}");
         };
         check("tidegate serve", true);
+        check("tidegate chaos kill mine.yaml --minutes 30 --rate 2000 --disk 1024 --setup f --seed 1 --format json", true);
+        check("tidegate chaos --minutes 0", false);
+        check("tidegate serve --clock-skew 1d", true);
+        check("tidegate serve --clock-skew=-90s", true);
+        check("tidegate serve --clock-skew soon", false);
         check("tidegate serve --data d --listen 127.0.0.1:0 --postgres 127.0.0.1:0 --roles ingest,pipeline --config f", true);
         check("tidegate micro --listen 127.0.0.1:0 --plan p --events-max 10", true);
         check("tidegate micro --events-max 0", false);

@@ -11,6 +11,7 @@ use clap::Parser as _;
 
 mod backfill;
 mod bench;
+mod chaos;
 mod cli;
 mod codegen;
 mod commands;
@@ -84,6 +85,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Journal(args) => Box::pin(commands::journal::run(args)).await,
         Command::Engine(args) => commands::engine::run(args).await,
         Command::Spark(args) => Box::pin(commands::spark::run(args)).await,
+        Command::Chaos(args) => Box::pin(chaos::run(args)).await,
         Command::Bench(args) => bench::run(args).await.map(|()| true),
     }
 }

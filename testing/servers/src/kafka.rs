@@ -9,10 +9,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use faults::Process;
 
-use crate::process::Process;
+use crate::installed;
 use crate::secure::{self, Secure};
-use crate::{installed, port};
 
 /// The folder with Kafka's jars.
 pub const JARS_VARIABLE: &str = "TIDEGATE_TEST_KAFKA_JARS";
@@ -91,7 +91,7 @@ impl Kafka {
     pub fn start_with(folder: &Path, options: &KafkaOptions) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let folder = folder.canonicalize().with_context(|| format!("{} cannot be found", folder.display()))?;
-        let port = options.port.map_or_else(port::free, Ok)?;
+        let port = options.port.map_or_else(faults::free_port, Ok)?;
         let secure = options.secure.then(|| Secure::make(&folder)).transpose()?;
         let bootstrap = options.advertised.clone().unwrap_or_else(|| format!("127.0.0.1:{port}"));
         let properties = properties(&folder, port, &bootstrap, secure.as_ref(), &options.properties)?;
@@ -141,16 +141,21 @@ impl Kafka {
         if self.process.is_some() {
             bail!("Kafka runs already: kill or stop it first");
         }
+        let mut process = Process::start("Kafka", &mut self.command(), &self.folder.join("kafka.log"))?;
+        process.wait_until(START_PATIENCE, || self.answers())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// What starts it on its data and ports, for those who start and stop it themselves from now on.
+    pub fn command(&self) -> Command {
         let heap = [format!("-Xms{HEAP}"), format!("-Xmx{HEAP}")];
         let mut java = self.java();
         // A start costs two thirds of the time where code is compiled quickly rather than well.
         java.args(heap).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"]);
         java.args(["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]);
         java.arg("kafka.Kafka").arg(properties_file(&self.folder));
-        let mut process = Process::start("Kafka", &mut java, &self.folder.join("kafka.log"))?;
-        process.wait_until(START_PATIENCE, || self.answers())?;
-        self.process = Some(process);
-        Ok(())
+        java
     }
 
     /// Lets it end in order. Nothing to do where it is not running.
@@ -217,13 +222,13 @@ fn properties_file(folder: &Path) -> PathBuf {
 
 /// Twenty-two characters of the alphabet that Kafka's ids have; the last one holds fewer bits.
 fn cluster_id() -> String {
-    let mut id = format!("{:016x}{:016x}", port::random(), port::random());
+    let mut id = format!("{:016x}{:016x}", faults::random(), faults::random());
     id.truncate(21);
     id + "A"
 }
 
 fn properties(folder: &Path, port: u16, bootstrap: &str, secure: Option<&Secure>, more: &[(String, String)]) -> Result<String> {
-    let controller = port::free()?;
+    let controller = faults::free_port()?;
     let log = folder.join("log");
     let mut text = format!(
         "process.roles=broker,controller

@@ -1,25 +1,17 @@
-//! Real servers on loopback: Apache Kafka, an S3 gateway, Apache Spark, Prometheus, and a proxy that spoils connections on request.
+//! Real servers on loopback: Apache Kafka, an S3 gateway, Apache Spark and Prometheus, with the faults of the crate `faults`.
 //!
 //! Tests run against these, so that what is promised of Kafka and S3 is promised of the real ones; `cargo xtask up` runs the product on them. The servers
 //! are installed by `cargo xtask test`, never by this crate, and live as long as the value that stands for them: also where a test is killed.
 
-mod freeze;
-mod guard;
 mod kafka;
-mod port;
-mod process;
 mod prometheus;
-mod proxy;
 mod s3;
 mod secure;
 mod spark;
 
-pub use freeze::{freeze, thaw};
-pub use guard::Guard;
+pub use faults::{Fault, Guard, Proxy, free_port, freeze, thaw};
 pub use kafka::{JARS_VARIABLE, Kafka, KafkaOptions};
-pub use port::free as free_port;
 pub use prometheus::{PROMETHEUS_VARIABLE, Prometheus};
-pub use proxy::{Fault, Proxy};
 pub use s3::{PROGRAM_VARIABLE, S3, S3Options};
 pub use secure::Secure;
 pub use spark::{SPARK_JARS_VARIABLE, SPARK_VARIABLE, Spark, SparkCluster};

@@ -9,9 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use faults::Process;
 
-use crate::process::Process;
-use crate::{installed, port};
+use crate::installed;
 
 /// The folder with `prometheus` and `promtool`.
 pub const PROMETHEUS_VARIABLE: &str = "TIDEGATE_TEST_PROMETHEUS";
@@ -48,7 +48,7 @@ impl Prometheus {
         fs::write(&alerts, rules).with_context(|| format!("{} cannot be written", alerts.display()))?;
         fs::write(&config, text).with_context(|| format!("{} cannot be written", config.display()))?;
         check(&programs, &config)?;
-        let port = port::free()?;
+        let port = faults::free_port()?;
         let mut command = Command::new(programs.join("prometheus"));
         command.arg(format!("--config.file={}", config.display())).arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use faults::Process;
 
-use crate::process::Process;
-use crate::{installed, port};
+use crate::installed;
 
 /// The gateway's program.
 pub const PROGRAM_VARIABLE: &str = "TIDEGATE_TEST_S3_PROGRAM";
@@ -70,7 +70,7 @@ impl S3 {
     pub fn start_with(folder: &Path, options: &S3Options) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let folder = folder.canonicalize().with_context(|| format!("{} cannot be found", folder.display()))?;
-        let port = options.port.map_or_else(port::free, Ok)?;
+        let port = options.port.map_or_else(faults::free_port, Ok)?;
         let mut s3 = Self { folder, program: options.program.clone(), port, url: format!("http://127.0.0.1:{port}"), process: None };
         for folder in [s3.buckets(), s3.metadata()] {
             fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -133,16 +133,21 @@ impl S3 {
             bail!("the S3 gateway runs already: kill or stop it first");
         }
         mend(&self.metadata(), &self.buckets()).context("what a kill left of objects cannot be removed")?;
+        let mut process = Process::start("the S3 gateway", &mut self.command(), &self.folder.join("s3.log"))?;
+        process.wait_until(START_PATIENCE, || self.answers())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// What starts it on its objects and port, for those who start and stop it themselves from now on. They may not kill it: [`S3::restart`] mends what that leaves.
+    pub fn command(&self) -> Command {
         let mut gateway = Command::new(&self.program);
         // Keys by the environment: every user of the machine can read a command line.
         gateway.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
         gateway.arg("--port").arg(format!("127.0.0.1:{}", self.port)).args(["--region", REGION, "--quiet", "--keep-alive", "posix"]);
         // Not every file system of a temporary folder knows extended attributes.
         gateway.arg("--sidecar").arg(self.metadata()).arg(self.buckets());
-        let mut process = Process::start("the S3 gateway", &mut gateway, &self.folder.join("s3.log"))?;
-        process.wait_until(START_PATIENCE, || self.answers())?;
-        self.process = Some(process);
-        Ok(())
+        gateway
     }
 
     /// Lets it end in order. Nothing to do where it is not running.

@@ -6,8 +6,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::port;
-
 /// Of the store that holds the certificate of a broker on loopback.
 const STORE_PASSWORD: &str = "for-tests-only";
 
@@ -38,7 +36,7 @@ impl Secure {
             run(keytool("-genkeypair", &store).args(["-keyalg", "EC", "-groupname", "secp256r1", "-validity", "30"]).args(name))?;
             run(keytool("-exportcert", &store).args(["-rfc", "-file"]).arg(&authority))?;
         }
-        let address = format!("127.0.0.1:{}", port::free()?);
+        let address = format!("127.0.0.1:{}", faults::free_port()?);
         Ok(Self { address, authority, user: "tidegate".to_owned(), password: "tidegate-for-tests".to_owned(), store })
     }
 

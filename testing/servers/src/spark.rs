@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use faults::Process;
 
-use crate::process::Process;
-use crate::{installed, port};
+use crate::installed;
 
 /// The folder `bin` of the Python environment that has Spark and the package `tidegate`.
 pub const SPARK_VARIABLE: &str = "TIDEGATE_TEST_SPARK";
@@ -87,7 +87,7 @@ impl SparkCluster {
     pub fn start(spark: &Spark, folder: &Path, workers: usize, variables: &[(String, String)]) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let (port, page) = (port::free()?, port::free()?);
+        let (port, page) = (faults::free_port()?, faults::free_port()?);
         let url = format!("spark://127.0.0.1:{port}");
         let arguments = text(&["--host", "127.0.0.1", "--port", &port.to_string(), "--webui-port", &page.to_string()]);
         let mut command = spark.class("org.apache.spark.deploy.master.Master", &arguments)?;
@@ -95,7 +95,7 @@ impl SparkCluster {
         master.wait_until(START_PATIENCE, || answers(port) && answers(page))?;
         let mut processes = vec![master];
         for number in 0..workers {
-            let page = port::free()?;
+            let page = faults::free_port()?;
             let place = folder.join(format!("worker-{number}"));
             let place = place.to_str().context("the folder's name is not UTF-8")?.to_owned();
             let arguments = text(&[

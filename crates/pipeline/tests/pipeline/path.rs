@@ -29,6 +29,27 @@ async fn copies_add_nothing_however_they_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_damaged_is_made_anew_and_nothing_stops() {
+    let place = Place::new();
+    place.feed(&pages(0, 300)).await;
+    // A bit of a block: the index opens, and the damage is found by the question that reads it.
+    let mut damaged = 0;
+    for entry in std::fs::read_dir(place.path().join("index")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "run") {
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[100] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0, "there was no run to damage");
+    place.feed(&pages(0, 320)).await;
+    assert_eq!(place.counts().await, (300 + 320, 320, 0));
+    assert!(place.audit().await.balanced);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_copy_with_another_content_is_kept_aside() {
     let place = Place::new();
     let other = r#"{"event_id":"page-0","event_type":"page_view","event_time":"2026-11-23T09:59:31Z","anonymous_id":"somebody else"}"#;

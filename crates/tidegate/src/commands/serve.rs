@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::Value;
-use telemetry::clock::SystemClock;
+use telemetry::clock::{SharedClock, SkewedClock, SystemClock};
 use telemetry::logging;
 use telemetry::traces::Traces;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -43,6 +43,16 @@ pub(crate) struct ServeArgs {
     /// What this process does: ingest, pipeline, console [default: all of it]
     #[arg(long, value_name = "ROLES", value_delimiter = ',')]
     roles: Option<Vec<String>>,
+    /// Lets the clock of this process be wrong by so much, such as 1d or -90s: to try out what becomes of events then
+    #[arg(long, value_name = "TIME", value_parser = skew, hide = true, allow_hyphen_values = true)]
+    clock_skew: Option<i64>,
+}
+
+/// Microseconds, of a time such as `1d` or `-90s`.
+fn skew(text: &str) -> Result<i64, String> {
+    let (sign, rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let time = humantime::parse_duration(rest).map_err(|error| error.to_string())?;
+    i64::try_from(time.as_micros()).map(|micros| sign * micros).map_err(|_| "that is too long".to_owned())
 }
 
 impl ServeArgs {
@@ -61,18 +71,25 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<bool> {
     let settings = loaded.settings;
     let traces = settings.traces.endpoint.as_deref().map(|endpoint| Traces::to(endpoint, env!("CARGO_PKG_VERSION"))).transpose()?;
     logging::init(settings.log.format, &settings.log.filter, traces.as_ref())?;
-    let outcome = Box::pin(serve(&settings)).await;
+    let clock: SharedClock = match args.clock_skew {
+        Some(micros) => {
+            tracing::warn!(seconds = micros / 1_000_000, "the clock of this process is wrong, as it was told to be");
+            Arc::new(SkewedClock::by(micros))
+        }
+        None => Arc::new(SystemClock),
+    };
+    let outcome = Box::pin(serve(&settings, clock)).await;
     if let Some(traces) = traces {
         traces.end().await;
     }
     outcome
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<bool> {
+async fn serve(settings: &Settings, clock: SharedClock) -> anyhow::Result<bool> {
     // Before anything is opened, so that a stop is never missed.
     let mut signals = Signals::new()?;
     let mut platform = tokio::select! {
-        started = Box::pin(Platform::start(settings, Arc::new(SystemClock))) => started?,
+        started = Box::pin(Platform::start(settings, clock)) => started?,
         name = signals.next() => {
             tracing::info!(signal = name, "stopped while starting");
             return Ok(true);

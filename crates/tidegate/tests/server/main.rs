@@ -6,6 +6,7 @@ mod access;
 mod alerts;
 mod backfill;
 mod bad_days;
+mod chaos;
 mod cluster;
 mod console;
 mod erasure;

@@ -26,6 +26,6 @@ pub fn free() -> Result<u16> {
 }
 
 /// A number that two processes do not share.
-pub(crate) fn random() -> u64 {
+pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

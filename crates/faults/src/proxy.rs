@@ -1,4 +1,4 @@
-//! A TCP proxy that spoils connections on request: what a network does to a client, at the moment a test wants it.
+//! A TCP proxy that spoils connections on request: what a network does to a client, at the moment somebody wants it.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 const CHUNK_BYTES: usize = 16 * 1024;
+/// How often a connection that hangs looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(10);
 /// The most of a request's head that is looked at before it is refused.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long a client may take to send a request that is answered here, and to hang up.
@@ -26,6 +28,8 @@ pub enum Fault {
     Refuse,
     /// Every new request is answered with `503 Slow Down`, as S3 does under load; open connections are closed.
     Http503,
+    /// Connections stay open, new ones are taken, and nothing passes: packets that are dropped on the way.
+    Hang,
     /// Every chunk, in both directions, comes so much later.
     Slow(Duration),
     /// Requests reach the server; its answer is dropped and the connection closed. To a client: an error after the effect.
@@ -56,7 +60,16 @@ impl Proxy {
     ///
     /// When there is no free port.
     pub fn start(target: &str) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a proxy finds no port")?;
+        Self::start_at(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string(), target)
+    }
+
+    /// The same where clients are to find it: `127.0.0.1:PORT`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listened on.
+    pub fn start_at(listen: &str, target: &str) -> Result<Self> {
+        let listener = TcpListener::bind(listen).with_context(|| format!("a proxy cannot listen on {listen}"))?;
         let shared = Arc::new(Shared {
             target: target.to_owned(),
             fault: Mutex::new(Fault::None),
@@ -92,7 +105,7 @@ impl Proxy {
         }
     }
 
-    /// How often a fault has struck: connections closed, requests refused, chunks delayed, answers lost. For a test to see that there was one.
+    /// How often a fault has struck: connections closed, requests refused, chunks delayed or held, answers lost. To see that there was one.
     pub fn struck(&self) -> u64 {
         self.shared.struck.load(Ordering::Acquire)
     }
@@ -116,6 +129,14 @@ impl Shared {
         self.struck.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Until bytes may pass again.
+    fn wait(&self) {
+        self.strike();
+        while self.fault() == Fault::Hang && !self.ended.load(Ordering::Acquire) {
+            thread::sleep(LOOK);
+        }
+    }
+
     fn close_all(&self) -> u64 {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
         open.iter().map(|(client, server)| u64::from(close(client) | close(server))).sum()
@@ -131,7 +152,7 @@ impl Shared {
                 self.strike();
                 return refuse(client);
             }
-            Fault::None | Fault::Slow(_) | Fault::LoseAnswers => {}
+            Fault::None | Fault::Hang | Fault::Slow(_) | Fault::LoseAnswers => {}
         }
         let server = TcpStream::connect(&self.target)?;
         client.set_nodelay(true)?;
@@ -173,6 +194,7 @@ impl Shared {
                     self.strike();
                     thread::sleep(pause);
                 }
+                Fault::Hang => self.wait(),
                 // It has answered, so it has done what it was asked.
                 Fault::LoseAnswers if side == Side::Answers => {
                     self.strike();
