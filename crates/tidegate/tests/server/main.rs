@@ -22,4 +22,5 @@ mod recovery;
 mod replay;
 mod scaled;
 mod spark;
+mod tls;
 mod traffic;
