@@ -31,6 +31,7 @@ pub(crate) struct Inner {
     pub(crate) journal: Arc<dyn Sink>,
     pub(crate) keyring: Keyring,
     pub(crate) config: Config,
+    pub(crate) over_tls: bool,
     pub(crate) memory: Arc<Budget>,
     pub(crate) rates: Rates,
     pub(crate) sifting: Semaphore,
@@ -52,6 +53,7 @@ pub struct Builder {
     plan: Arc<Plan>,
     clock: SharedClock,
     config: Config,
+    over_tls: bool,
 }
 
 impl Builder {
@@ -76,6 +78,13 @@ impl Builder {
         self
     }
 
+    /// Whether clients reach the gate over TLS where no proxy is in between; without this they do not.
+    #[must_use]
+    pub fn over_tls(mut self, over_tls: bool) -> Self {
+        self.over_tls = over_tls;
+        self
+    }
+
     /// The gate, open.
     ///
     /// # Errors
@@ -92,6 +101,7 @@ impl Builder {
             sifting: Semaphore::new(config.sifting_max),
             requests: Arc::new(Semaphore::new(config.requests_max)),
             config,
+            over_tls: self.over_tls,
             plan: RwLock::new(self.plan),
             erased: RwLock::default(),
             clock: self.clock,
@@ -107,7 +117,14 @@ impl Builder {
 impl Gate {
     /// A gate in front of this journal, for the sources of this keyring.
     pub fn builder(journal: Arc<dyn Sink>, keyring: Keyring) -> Builder {
-        Builder { journal, keyring, plan: Arc::new(Plan::built_in()), clock: Arc::new(SystemClock), config: Config::default() }
+        Builder {
+            journal,
+            keyring,
+            plan: Arc::new(Plan::built_in()),
+            clock: Arc::new(SystemClock),
+            config: Config::default(),
+            over_tls: false,
+        }
     }
 
     /// Holds events that come from now on to another plan.

@@ -16,7 +16,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// As the settings say, else as the client that asks sees it. `None` when neither tells.
-    pub(crate) fn of(headers: &HeaderMap, config: &Config) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap, config: &Config, over_tls: bool) -> Option<Self> {
         if let Some((protocol, host)) = config.public_url.as_deref().and_then(public_parts) {
             return Some(Self { protocol: protocol.to_owned(), host: host.to_owned() });
         }
@@ -28,7 +28,8 @@ impl Place {
         let asked = || headers.get(HOST).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let host = forwarded("x-forwarded-host").or_else(asked).filter(|host| host.parse::<Authority>().is_ok() && !host.contains('@'))?;
         let protocol = forwarded("x-forwarded-proto").map(|protocol| protocol.to_ascii_lowercase()).filter(|protocol| protocol == "https");
-        Some(Self { protocol: protocol.unwrap_or_else(|| "http".to_owned()), host })
+        let own = if over_tls { "https" } else { "http" };
+        Some(Self { protocol: protocol.unwrap_or_else(|| own.to_owned()), host })
     }
 }
 
@@ -57,7 +58,7 @@ mod tests {
 
     fn check(pairs: &[(&'static str, &'static str)], config: &Config, expect: Option<(&str, &str)>) {
         let headers = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
-        let place = Place::of(&headers, config);
+        let place = Place::of(&headers, config, false);
         assert_eq!(place.as_ref().map(|place| (place.protocol.as_str(), place.host.as_str())), expect, "{pairs:?}");
     }
 
@@ -76,5 +77,7 @@ mod tests {
         check(&[], &direct, None);
         let public = Config { public_url: Some("https://e.example.com/in/".to_owned()), ..Config::default() };
         check(&forwarded, &public, Some(("https", "e.example.com/in")));
+        let over_tls = Place::of(&HeaderMap::from_iter([(HOST, HeaderValue::from_static("h"))]), &direct, true);
+        assert_eq!(over_tls, Some(Place { protocol: "https".to_owned(), host: "h".to_owned() }));
     }
 }

@@ -8,6 +8,8 @@ use clap::{Args, Subcommand};
 mod delay;
 mod ingest;
 
+use crate::send::TrustArgs;
+
 /// Options of `tidegate bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -32,6 +34,8 @@ struct Target {
     /// A write key of it
     #[arg(long, value_name = "KEY", env = "TIDEGATE_KEY", hide_env_values = true)]
     key: String,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 /// Runs it.

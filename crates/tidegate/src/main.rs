@@ -56,7 +56,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         commands::log_quietly()?;
     }
     match command {
-        Command::Demo(args) => demo::run(args).await,
+        Command::Demo(args) => Box::pin(demo::run(args)).await,
         Command::Serve(args) => commands::serve::run(args).await,
         Command::Micro(args) => micro::run(args).await,
         Command::Source(args) => commands::source::run(args),
@@ -86,7 +86,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Engine(args) => commands::engine::run(args).await,
         Command::Spark(args) => Box::pin(commands::spark::run(args)).await,
         Command::Chaos(args) => Box::pin(chaos::run(args)).await,
-        Command::Bench(args) => bench::run(args).await.map(|()| true),
+        Command::Bench(args) => Box::pin(bench::run(args)).await.map(|()| true),
     }
 }
 

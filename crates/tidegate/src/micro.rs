@@ -61,7 +61,7 @@ pub(crate) async fn run(args: MicroArgs) -> anyhow::Result<bool> {
     let gate = Gate::builder(Arc::clone(&memory) as Arc<dyn journal::Sink>, Keyring::for_any_key(source));
     let gate = gate.plan(plan).config(config).build()?;
     let router = ingest::router(gate.clone()).merge(ingest::health_router(gate.clone())).merge(routes(memory)).fallback(ingest::not_found);
-    let server = Server::bind(&settings::Server { listen: args.listen, ..settings::Server::default() }, router).await?;
+    let server = Server::bind(&settings::Server { listen: args.listen, ..settings::Server::default() }, None, router).await?;
     output::text(&format!("http://{}\n", server.address()))?;
     if !server.address().ip().is_loopback() {
         say("warning: it listens beyond this machine, and shows what it was sent to anyone who asks");

@@ -30,6 +30,7 @@ mod tests;
 use crate::settings::{Role, Settings};
 use control::Control;
 use http::Server;
+use http::tls::{Keeping, Tls};
 use medium::Medium;
 use pages::{Console, Shown};
 use stages::Stages;
@@ -42,6 +43,7 @@ pub(crate) struct Platform {
     gate: Option<Gate>,
     stages: Option<Stages>,
     server: Server,
+    tls: Option<Keeping>,
     postgres: Option<console::Server>,
     pages: Option<Console>,
     control: Option<Control>,
@@ -59,12 +61,20 @@ impl Platform {
     pub(crate) async fn start(settings: &Settings, clock: SharedClock) -> anyhow::Result<Self> {
         let metrics = metrics::install()?;
         let plan = plan(settings.plan.file.as_deref())?;
+        let (tls, keeping) = Tls::open(&settings.server.tls, Arc::clone(&clock))?.unzip();
         let medium = Medium::open(settings).await?;
         let key_file = settings.key_file();
         let gate = match medium.sink().filter(|_| settings.has(Role::Ingest)) {
             Some(sink) => {
                 let keyring = Keyring::open(key_file.clone())?;
-                Some(Gate::builder(sink, keyring).plan(Arc::clone(&plan)).clock(clock).config(settings.ingest.clone()).build()?)
+                Some(
+                    Gate::builder(sink, keyring)
+                        .plan(Arc::clone(&plan))
+                        .clock(clock)
+                        .config(settings.ingest.clone())
+                        .over_tls(tls.is_some())
+                        .build()?,
+                )
             }
             None => None,
         };
@@ -78,9 +88,9 @@ impl Platform {
             None => None,
         };
         let router = routes::router(gate.clone(), status.clone(), metrics.clone());
-        let server = Server::bind(&settings.server, router).await?;
+        let server = Server::bind(&settings.server, tls.clone(), router).await?;
         let postgres = console::start(settings).await?;
-        let shown = Shown { reading: medium.watching(settings), status: settings.has(Role::Pipeline).then(|| status.clone()), plan };
+        let shown = Shown { reading: medium.watching(settings), status: settings.has(Role::Pipeline).then(|| status.clone()), plan, tls };
         let pages = Box::pin(Console::start(settings, shown)).await?;
         let control = match medium.sole_writer() {
             Some(sink) => Control::open(&settings.data, sink)?,
@@ -92,6 +102,7 @@ impl Platform {
             gate,
             stages,
             server,
+            tls: keeping,
             postgres,
             pages,
             control,
@@ -157,6 +168,7 @@ impl Platform {
         if let Some(pages) = self.pages {
             pages.close().await?;
         }
+        drop(self.tls);
         self.upkeep.abort();
         drop(self.gate);
         self.medium.close().await;

@@ -20,12 +20,14 @@ pub(crate) mod lines;
 mod progress;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub(crate) use account::{Account, Rejects};
 pub(crate) use batches::{BATCH_BYTES_MAX, Batch, Found, Input, Place};
 pub(crate) use judge::Judge;
 pub(crate) use line::Shape;
 pub(crate) use progress::Progress;
+pub(crate) use trust::{Trust, TrustArgs};
 
 use account::Problem;
 use deliver::{Outcome, Target};
@@ -46,6 +48,8 @@ pub(crate) struct Order {
 pub(crate) struct Delivery {
     pub(crate) url: reqwest::Url,
     pub(crate) key: String,
+    /// Whom to trust over TLS, and who we are.
+    pub(crate) trust: Trust,
     /// Requests in work at a time.
     pub(crate) concurrency: usize,
     /// How long a batch is sent again and again until it is given up.
@@ -56,7 +60,7 @@ pub(crate) struct Delivery {
 #[derive(Debug)]
 pub(crate) enum Recipient {
     /// The gate, which makes them durable.
-    Gate(Delivery),
+    Gate(Box<Delivery>),
     /// The gate's judge, here: nothing is sent.
     Judge(Box<Judge>),
 }
@@ -71,7 +75,7 @@ pub(crate) async fn run(order: Order, clock: SharedClock) -> anyhow::Result<Acco
     let progress = Progress::new(order.inputs.iter().map(Input::bytes).sum());
     let reader = batches::Reader { shape: order.shape, batch: order.batch, clock, bytes: progress.bar(), batches: 0 };
     let read = move |found: &mpsc::Sender<Found>| reader.run(order.inputs, found);
-    deliver_all(Recipient::Gate(order.delivery), Account::default(), progress, read, |_| ()).await
+    deliver_all(Recipient::Gate(Box::new(order.delivery)), Account::default(), progress, read, |_| ()).await
 }
 
 /// Delivers what a reader finds, in a thread of its own, and enters into the account what becomes of it. `settled` is told the number of each batch of which every event got
@@ -88,9 +92,7 @@ pub(crate) async fn deliver_all(
     mut settled: impl FnMut(u64),
 ) -> anyhow::Result<Account> {
     let (concurrency, courier) = match recipient {
-        Recipient::Gate(Delivery { url, key, concurrency, patience }) => {
-            (concurrency, Courier::Gate(Box::new(Target::new(&url, &key, patience)?)))
-        }
+        Recipient::Gate(delivery) => (delivery.concurrency, Courier::Gate(Box::new(Target::new(&delivery)?))),
         Recipient::Judge(judge) => (1, Courier::Judge(judge)),
     };
     let courier = Arc::new(courier);

@@ -110,6 +110,11 @@ pub(crate) struct Server {
     pub(crate) key_file: Option<PathBuf>,
     /// Connections open at a time; more wait in the system's queue.
     pub(crate) connections_max: usize,
+    /// Connections that one address may have open at a time, by IPv6 one network of 64 bits; more are closed at once. 0 is no bound: behind a proxy all come from its address.
+    pub(crate) connections_per_address_max: usize,
+    /// How long a handshake of TLS may take.
+    #[serde(with = "humantime_serde")]
+    pub(crate) handshake_timeout: Duration,
     /// How long the head of a request may take to arrive, and how long a connection may be idle.
     #[serde(with = "humantime_serde")]
     pub(crate) header_timeout: Duration,
@@ -117,6 +122,48 @@ pub(crate) struct Server {
     /// lost, the next start goes on there.
     #[serde(with = "humantime_serde")]
     pub(crate) shutdown_timeout: Duration,
+    /// TLS of gate and console.
+    pub(crate) tls: Tls,
+}
+
+/// `[server.tls]`: without a certificate there is no TLS. The files are looked at while it runs, and what they have then holds for new connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tls {
+    /// The server's certificate, and after it those that signed it, PEM.
+    pub(crate) certificate_file: Option<PathBuf>,
+    /// Its key, PEM: PKCS#8, PKCS#1 or SEC1.
+    pub(crate) key_file: Option<PathBuf>,
+    /// Those who sign the certificates of clients, PEM; with it a client without such a certificate is refused.
+    pub(crate) client_ca_file: Option<PathBuf>,
+}
+
+impl Server {
+    /// How gate and console are reached: `https` or `http`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.certificate_file.is_some() { "https" } else { "http" }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.roles.is_empty() {
+            return Err("roles names none: give at least one of ingest, pipeline, console".to_owned());
+        }
+        if !(1..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.connections_max) {
+            return Err("connections_max must be at least 1".to_owned());
+        }
+        if self.handshake_timeout.is_zero() {
+            return Err("handshake_timeout must be longer than nothing".to_owned());
+        }
+        match (&self.tls.certificate_file, &self.tls.key_file) {
+            (Some(_), None) => Err("tls.certificate_file needs its key: set tls.key_file too".to_owned()),
+            (None, Some(_)) => Err("tls.key_file needs its certificate: set tls.certificate_file too".to_owned()),
+            (None, None) if self.tls.client_ca_file.is_some() => {
+                Err("tls.client_ca_file asks for certificates of clients, which needs TLS: set tls.certificate_file and tls.key_file too"
+                    .to_owned())
+            }
+            (None, None) | (Some(_), Some(_)) => Ok(()),
+        }
+    }
 }
 
 /// `[console]`
@@ -125,7 +172,7 @@ pub(crate) struct Server {
 pub(crate) struct Console {
     /// Host and port of the console's pages; without it there are none. Port 0 takes a free one. Beyond this machine only where people have to sign in.
     pub(crate) listen: Option<String>,
-    /// The address that people know it by, such as `https://tidegate.example.com`, where a proxy with TLS stands in front of it.
+    /// The address that people know it by, such as `https://tidegate.example.com`, with TLS of `[server.tls]` or of a proxy in front of it.
     pub(crate) public_url: Option<String>,
     /// The file of the tokens to sign in with; without it `tokens.json` in the data folder. As long as it has none, and there is no provider, nobody has to sign in, and nothing can be changed.
     pub(crate) token_file: Option<PathBuf>,
@@ -189,7 +236,7 @@ impl Console {
         let is_here = |listen: &str| listen.rsplit_once(':').is_some_and(|(host, _)| is_loopback(host));
         if let Some(listen) = self.listen.as_deref().filter(|listen| !is_here(listen) && self.public_url.is_none()) {
             return Err(format!(
-                "listen: {listen} is no loopback address such as 127.0.0.1:8097; beyond this machine, put a proxy with TLS in front and set public_url to the address that people know it by"
+                "listen: {listen} is no loopback address such as 127.0.0.1:8097; beyond this machine, give it TLS (server.tls, or a proxy in front) and set public_url to the address that people know it by"
             ));
         }
         let is_web =
@@ -260,8 +307,11 @@ impl Default for Server {
             roles: vec![Role::Ingest, Role::Pipeline, Role::Console],
             key_file: None,
             connections_max: 4_096,
+            connections_per_address_max: 0,
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(60),
+            tls: Tls::default(),
         }
     }
 }
@@ -349,11 +399,15 @@ impl Settings {
         {
             return contradiction("journal.kafka", invalid.to_string());
         }
-        if self.server.roles.is_empty() {
-            return contradiction("server", "roles names none: give at least one of ingest, pipeline, console".to_owned());
+        if let Err(invalid) = self.server.check() {
+            return contradiction("server", invalid);
         }
-        if !(1..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.server.connections_max) {
-            return contradiction("server", "connections_max must be at least 1".to_owned());
+        let is_plain = |url: &&String| url::Url::parse(url).is_ok_and(|url| url.scheme() == "http");
+        if let Some(url) = self.console.public_url.as_ref().filter(is_plain).filter(|_| self.server.scheme() == "https") {
+            return contradiction(
+                "console",
+                format!("public_url: {url} is asked for without TLS, and server.tls has the console speak it; write https://"),
+            );
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ pub(super) struct DelayArgs {
 
 pub(super) async fn run(args: DelayArgs) -> anyhow::Result<()> {
     let lake = args.lake.open().await?;
-    let http = reqwest::Client::new();
+    let http = args.target.trust.read()?.client().build()?;
     let url = format!("{}/v1/events", args.target.url.trim_end_matches('/'));
     let mut delays = Vec::new();
     for _ in 0..args.events {

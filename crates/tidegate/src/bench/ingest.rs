@@ -12,6 +12,7 @@ use telemetry::clock::{Clock as _, SystemClock};
 use tokio::task::JoinSet;
 
 use super::Target;
+use crate::send::Trust;
 
 /// The longest answer that is told apart, in microseconds.
 const ANSWER_MICROS_MAX: u64 = 600_000_000;
@@ -48,12 +49,13 @@ impl Seen {
 }
 
 pub(super) async fn run(args: IngestArgs) -> anyhow::Result<()> {
+    let trust = args.target.trust.read()?;
     let args = Arc::new(args);
     let begins = Instant::now() + Duration::from_secs(args.seconds.into()) / 5;
     let ends = begins + Duration::from_secs(args.seconds.into());
     let mut connections = JoinSet::new();
     for number in 0..args.connections {
-        connections.spawn(connection(Arc::clone(&args), number, begins, ends));
+        connections.spawn(connection(Arc::clone(&args), trust.clone(), number, begins, ends));
     }
     let mut all = Seen::new()?;
     while let Some(seen) = connections.join_next().await {
@@ -76,9 +78,9 @@ pub(super) async fn run(args: IngestArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn connection(args: Arc<IngestArgs>, number: u16, begins: Instant, ends: Instant) -> anyhow::Result<Seen> {
+async fn connection(args: Arc<IngestArgs>, trust: Trust, number: u16, begins: Instant, ends: Instant) -> anyhow::Result<Seen> {
     // A client of its own, so that it is one connection.
-    let http = reqwest::Client::builder().pool_max_idle_per_host(1).timeout(Duration::from_secs(60)).build()?;
+    let http = trust.client().pool_max_idle_per_host(1).timeout(Duration::from_secs(60)).build()?;
     let url = format!("{}/v1/events", args.target.url.trim_end_matches('/'));
     let mut seen = Seen::new()?;
     let mut events = Events { connection: number, sent: 0, filler: "x".repeat(args.event_bytes.saturating_sub(400)) };

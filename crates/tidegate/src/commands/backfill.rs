@@ -135,7 +135,7 @@ pub(crate) async fn run(args: BackfillArgs) -> anyhow::Result<bool> {
         let id = contract::id::uuid_v7(now, [0; 10]);
         Recipient::Judge(Box::new(Judge::new(platform::plan(settings.plan.file.as_deref())?, settings.ingest.clone(), source, id, now)))
     } else {
-        Recipient::Gate(delivery)
+        Recipient::Gate(Box::new(delivery))
     };
     let settled = {
         let tracker = tracker.clone();

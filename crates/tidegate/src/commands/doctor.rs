@@ -15,6 +15,7 @@ use telemetry::clock::{Clock as _, SystemClock};
 
 use super::DataArgs;
 use crate::output::{self, Format};
+use crate::platform::http::tls::{self, Files};
 use crate::settings::{JournalKind, Settings};
 use crate::{platform, settings};
 
@@ -22,12 +23,14 @@ use crate::{platform, settings};
 const CHECK_MAX: Duration = Duration::from_secs(60);
 /// A clock that is off by so much gives wrong times of receipt.
 const CLOCK_OFF_MILLIS: u64 = 5_000;
+/// A certificate that expires within so many seconds is told of: a week, as by the alert.
+const EXPIRES_SOON_SECONDS: i64 = 7 * 86_400;
 /// With less than so many times what must stay free, the disk is told of.
 const FREE_TIMES: u64 = 4;
 
 /// Check whether what the settings name is there and does what is needed, and say how to mend what does not
 ///
-/// Reads the settings, tracking plan, models and experiments; tries out the data folder, the journal (or Kafka and its topic), and the lake's store: to create an object, to be refused when it is
+/// Reads the settings, tracking plan, models, experiments and the certificate; tries out the data folder, the journal (or Kafka and its topic), and the lake's store: to create an object, to be refused when it is
 /// created again, to list, read and delete it; compares clocks; looks at the tables. Changes nothing, and works beside a running server. Exit code 1 where something has to be mended.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -116,6 +119,7 @@ async fn examine(settings: &Settings) -> Vec<Check> {
         disk(settings),
         write_keys(settings),
     ];
+    checks.extend(Files::of(&settings.server.tls).map(|files| certificate(&files, SystemClock.now_micros().div_euclid(1_000_000))));
     checks.push(within("journal", journal(settings)).await);
     if let Some(folder) = settings.lake_folder().filter(|folder| !folder.exists()) {
         checks.push(Check::passed("lake", format!("{} is made by the first start", folder.display())));
@@ -215,6 +219,36 @@ fn write_keys(settings: &Settings) -> Check {
             count => Check::passed(NAME, format!("{count} that hold")),
         },
         Err(error) => Check::failed(NAME, error.to_string(), "mend or restore the file; without it the gate knows no source"),
+    }
+}
+
+/// The pair of `[server.tls]` at a time, in seconds since 1970.
+fn certificate(files: &Files, now: i64) -> Check {
+    const NAME: &str = "certificate";
+    let pair = match files.read().and_then(|texts| texts.pair(files)) {
+        Ok(pair) => pair,
+        Err(error) => {
+            return Check::failed(
+                NAME,
+                error.to_string(),
+                "put a pair there that belongs together; without it `tidegate serve` does not start",
+            );
+        }
+    };
+    if let Err(error) = pair.check(files, now) {
+        return Check::failed(NAME, error.to_string(), "have it renewed; until then clients refuse it");
+    }
+    let found = format!("belongs to its key, valid until {}", tls::day(pair.valid_until));
+    if pair.valid_until - now < EXPIRES_SOON_SECONDS {
+        Check::warning(NAME, found, "have it renewed; a running server takes the new one by itself")
+    } else if files.is_key_open() {
+        Check::warning(
+            NAME,
+            format!("{} can be read by others than its owner", files.key.display()),
+            "take the right from them (chmod 600)",
+        )
+    } else {
+        Check::passed(NAME, found)
     }
 }
 

@@ -13,7 +13,7 @@ use telemetry::clock::SystemClock;
 use super::say;
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
-use crate::send::{self, Account, Delivery, Input, Order, Shape};
+use crate::send::{self, Account, Delivery, Input, Order, Shape, TrustArgs};
 
 /// What stands for standard input among the files.
 const STDIN: &str = "-";
@@ -28,6 +28,7 @@ const STDIN: &str = "-";
 Examples:
   tidegate send events.ndjson more.ndjson.gz --url http://127.0.0.1:8099 --key tg_…
   zcat old/*.gz | TIDEGATE_KEY=tg_… tidegate send - --url https://events.example.com --shape segment
+  tidegate send events.ndjson --url https://gate.internal:8099 --key tg_… --ca-file ca.pem
 
 Exit code 1 when an event was refused or not delivered.")]
 pub(crate) struct SendArgs {
@@ -56,6 +57,8 @@ pub(crate) struct DeliveryArgs {
     /// Write key
     #[arg(long, value_name = "KEY", env = "TIDEGATE_KEY", hide_env_values = true)]
     key: String,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Requests in work at a time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
@@ -65,7 +68,7 @@ pub(crate) struct DeliveryArgs {
 }
 
 impl DeliveryArgs {
-    /// The address and the key, looked at.
+    /// The address, the key and the files, looked at.
     pub(crate) fn delivery(self) -> Result<Delivery, Misuse> {
         let url: Url =
             self.url.parse().map_err(|error| Misuse(format!("--url {}: {error}; give it such as http://127.0.0.1:8099", self.url)))?;
@@ -74,7 +77,8 @@ impl DeliveryArgs {
         }
         let key: ingest::WriteKey = self.key.parse().map_err(|error: ingest::keys::Error| Misuse(format!("--key: {error}")))?;
         let (concurrency, patience) = (usize::from(self.concurrency), Duration::from_secs(self.retry_for.into()));
-        Ok(Delivery { url, key: key.reveal().to_owned(), concurrency, patience })
+        let trust = self.trust.read().map_err(|error| Misuse(format!("{error:#}")))?;
+        Ok(Delivery { url, key: key.reveal().to_owned(), trust, concurrency, patience })
     }
 }
 

@@ -137,21 +137,16 @@ async fn serve(settings: &Settings, clock: SharedClock) -> anyhow::Result<bool> 
 
 /// What whoever started it wants to know first.
 fn tell(platform: &Platform, settings: &Settings) -> anyhow::Result<()> {
-    let address = platform.address();
+    let (address, scheme) = (platform.address(), settings.server.scheme());
     let roles: Vec<String> = settings.server.roles.iter().map(Role::to_string).collect();
     let data = absolute(&settings.data);
-    tracing::info!(address = %format!("http://{address}"), data, lake = settings.lake_location(), roles = roles.join(","), "running");
-    if !address.ip().is_loopback() {
-        tracing::warn!(
-            %address,
-            "listening beyond this machine, without encryption: anyone who reaches the address reads /metrics and, on the way, write keys; put a proxy with TLS in front"
-        );
-    }
+    tracing::info!(address = %format!("{scheme}://{address}"), data, lake = settings.lake_location(), roles = roles.join(","), "running");
+    tell_of_reach(address, settings);
     if let Some(address) = platform.postgres_address() {
         tell_of_postgres(address, settings, &data)?;
     }
     if let Some(address) = platform.console_address() {
-        tracing::info!(address = %format!("http://{address}/"), "the console");
+        tracing::info!(address = %format!("{scheme}://{address}/"), "the console");
     }
     if settings.has(Role::Ingest) && !platform.key_file().list()?.iter().any(|entry| entry.revoked_at.is_none()) {
         tracing::info!(
@@ -163,6 +158,21 @@ fn tell(platform: &Platform, settings: &Settings) -> anyhow::Result<()> {
         tracing::info!("without the role pipeline, events stay in the journal until a process with that role reads them");
     }
     Ok(())
+}
+
+fn tell_of_reach(address: SocketAddr, settings: &Settings) {
+    if address.ip().is_loopback() {
+        return;
+    }
+    let tls = &settings.server.tls;
+    if tls.certificate_file.is_none() {
+        tracing::warn!(
+            %address,
+            "listening beyond this machine, without encryption: anyone who reaches the address reads /metrics and, on the way, write keys; set server.tls, or put a proxy with TLS in front"
+        );
+    } else if tls.client_ca_file.is_none() {
+        tracing::info!(%address, "listening beyond this machine, with TLS: anyone who reaches the address reads /metrics");
+    }
 }
 
 fn tell_of_postgres(address: SocketAddr, settings: &Settings, data: &str) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The listener: connections within a bound, heads within a time, and an end that lets requests in work finish.
+//! The listener: connections within a bound, handshakes and heads within a time, and an end that lets requests in work finish.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,11 +13,18 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+mod addresses;
+pub(super) mod metrics;
+pub(crate) mod tls;
+
 use crate::settings;
+use addresses::{Addresses, Entered};
+use tls::Tls;
 
 /// The pause after the system could not give a connection, such as when no file can be opened; at once it would only be asked again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,12 +42,24 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn bind(settings: &settings::Server, router: Router) -> anyhow::Result<Self> {
+    /// Listens as the settings say, with TLS where there is some.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened on.
+    pub(crate) async fn bind(settings: &settings::Server, tls: Option<Tls>, router: Router) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(&settings.listen).await.map_err(|error| unlistenable(&settings.listen, error))?;
         let address = listener.local_addr().context("the listener has no address")?;
         let (closing, closed) = watch::channel(false);
         let connections = Arc::new(Semaphore::new(settings.connections_max));
-        let accepting = Accepting { listener, router, connections: Arc::clone(&connections), header_timeout: settings.header_timeout };
+        let accepting = Accepting {
+            listener,
+            tls,
+            connections: Arc::clone(&connections),
+            addresses: Addresses::within(settings.connections_per_address_max),
+            handshake_timeout: settings.handshake_timeout,
+            answering: Answering { router, header_timeout: settings.header_timeout },
+        };
         let task = Some(tokio::spawn(accepting.run(closed)));
         Ok(Self { address, closing, task, connections, connections_max: settings.connections_max })
     }
@@ -88,9 +107,11 @@ fn unlistenable(listen: &str, error: io::Error) -> anyhow::Error {
 #[derive(Debug)]
 struct Accepting {
     listener: TcpListener,
-    router: Router,
+    tls: Option<Tls>,
     connections: Arc<Semaphore>,
-    header_timeout: Duration,
+    addresses: Addresses,
+    handshake_timeout: Duration,
+    answering: Answering,
 }
 
 impl Accepting {
@@ -105,7 +126,7 @@ impl Accepting {
             tokio::select! {
                 () = closes(&mut own) => return,
                 (place, accepted) = next => match (place, accepted) {
-                    (Ok(place), Ok((stream, peer))) => self.serve(stream, peer, place, closed.clone()),
+                    (Ok(place), Ok((stream, peer))) => self.take(stream, peer, place, closed.clone()),
                     (Ok(_), Err(error)) => {
                         tracing::warn!(%error, "no connection can be taken");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -116,11 +137,50 @@ impl Accepting {
         }
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit, mut closed: watch::Receiver<bool>) {
+    /// Serves a connection in a task of its own, its handshake included: a slow one holds up nobody else.
+    fn take(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit, mut closed: watch::Receiver<bool>) {
+        let Some(entered) = self.addresses.enter(peer) else {
+            metrics::connection_refused();
+            tracing::debug!(%peer, "a connection is closed: its address has server.connections_per_address_max");
+            return;
+        };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
         }
-        let router = TowerToHyperService::new(self.router.clone());
+        let (tls, answering, handshake_timeout) = (self.tls.clone(), self.answering.clone(), self.handshake_timeout);
+        tokio::spawn(async move {
+            let _held: (OwnedSemaphorePermit, Entered) = (place, entered);
+            let Some(tls) = tls else { return answering.answer(stream, peer, closed).await };
+            let acceptor = tls.acceptor();
+            let shaken = tokio::select! {
+                // Nothing was asked yet, so nothing is cut off.
+                () = closes(&mut closed) => return,
+                shaken = tls::shake(&acceptor, stream, handshake_timeout) => shaken,
+            };
+            match shaken {
+                Ok(stream) => answering.answer(stream, peer, closed).await,
+                Err(failure) => {
+                    if let Some(reason) = failure.reason() {
+                        metrics::handshake_failed(reason);
+                    }
+                    tracing::debug!(%peer, error = %failure, "a connection ended at its handshake");
+                }
+            }
+        });
+    }
+}
+
+/// What is done with a connection, whatever it comes over.
+#[derive(Debug, Clone)]
+struct Answering {
+    router: Router,
+    header_timeout: Duration,
+}
+
+impl Answering {
+    /// Answers the requests of a connection until it ends; once the listener closes, those that are in work.
+    async fn answer(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, mut closed: watch::Receiver<bool>) {
+        let router = TowerToHyperService::new(self.router);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             router.call(request)
@@ -128,20 +188,17 @@ impl Accepting {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
-            let _place = place;
-            tokio::pin!(connection);
-            let outcome = tokio::select! {
-                outcome = connection.as_mut() => outcome,
-                () = closes(&mut closed) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "a connection ended early");
+        tokio::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = closes(&mut closed) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
-        });
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a connection ended early");
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
 
 use super::http::Server;
+use super::http::tls::Tls;
 use super::medium::Reading;
 use crate::settings::{self, Role, Settings};
 
@@ -103,6 +104,8 @@ pub(super) struct Shown {
     /// How the stages are doing, where this process has some.
     pub(super) status: Option<Status>,
     pub(super) plan: Arc<Plan>,
+    /// What connections shake hands with, where they do.
+    pub(super) tls: Option<Tls>,
 }
 
 impl Console {
@@ -114,7 +117,7 @@ impl Console {
     pub(super) async fn start(settings: &Settings, shown: Shown) -> anyhow::Result<Option<Self>> {
         let Some(listen) = settings.console.listen.clone().filter(|_| settings.has(Role::Console)) else { return Ok(None) };
         let own = settings::Server { listen, connections_max: CONNECTIONS_MAX, ..settings.server.clone() };
-        let Shown { reading, status, plan } = shown;
+        let Shown { reading, status, plan, tls } = shown;
         let (closing, closed) = watch::channel(false);
         let pages = Arc::new(Pages {
             settings: settings.clone(),
@@ -128,7 +131,7 @@ impl Console {
             access: access::Access::new(settings)?,
             closing: closing.clone(),
         });
-        let server = Server::bind(&own, router(Arc::clone(&pages))).await?;
+        let server = Server::bind(&own, tls, router(Arc::clone(&pages))).await?;
         let mut feeds = JoinSet::new();
         feeds.spawn(until(closed.clone(), overview::feed(Arc::clone(&pages))));
         if let Some(reading) = reading {
@@ -209,7 +212,7 @@ fn router(pages: Arc<Pages>) -> Router {
 async fn only_by_its_name(State(pages): Asking, request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     if !host.is_some_and(|host| pages.access.is_host(host)) {
-        let what = "These pages are asked for by a loopback address, such as http://127.0.0.1, or by console.public_url.\n";
+        let what = "These pages are asked for by a loopback address, such as 127.0.0.1, or by console.public_url.\n";
         let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
         return (StatusCode::MISDIRECTED_REQUEST, headers, what).into_response();
     }

@@ -3,13 +3,17 @@
 //! Sent again: after 429, 5xx and when no answer came. The pause is random up to a bound that doubles ("full jitter", so that many senders do not come back
 //! together), and never shorter than `Retry-After` asks. A batch that is too large as a whole is divided.
 
+use std::error::Error;
+use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio_rustls::rustls::{self, AlertDescription};
 
+use super::Delivery;
 use super::batches::Batch;
 use super::line::Shape;
 use crate::settings;
@@ -79,13 +83,15 @@ impl Outcome {
 }
 
 impl Target {
-    pub(super) fn new(url: &Url, key: &str, patience: Duration) -> anyhow::Result<Self> {
+    pub(super) fn new(delivery: &Delivery) -> anyhow::Result<Self> {
+        let Delivery { url, key, trust, patience, .. } = delivery;
         let at = |path: &str| {
             let mut url = url.clone();
             url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
             url
         };
-        let mut builder = Client::builder()
+        let mut builder = trust
+            .client()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -94,7 +100,7 @@ impl Target {
             builder = builder.no_proxy();
         }
         let client = builder.build().context("cannot prepare requests")?;
-        Ok(Self { client, native: at("/v1/events"), segment: at("/v1/batch"), key: key.to_owned(), patience })
+        Ok(Self { client, native: at("/v1/events"), segment: at("/v1/batch"), key: key.clone(), patience: *patience })
     }
 }
 
@@ -182,7 +188,13 @@ async fn attempt(target: &Target, shape: Shape, body: bytes::Bytes) -> Result<Ve
         Shape::Segment => (&target.segment, "application/json"),
     };
     let request = target.client.post(url.clone()).bearer_auth(&target.key).header(CONTENT_TYPE, content_type).body(body);
-    let response = request.send().await.map_err(|error| Again { reason: told(&error), wait: None })?;
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) => match distrust(&error) {
+            Some(help) => return Ok(Verdict::Final(Outcome::Forbidden(format!("{}; {help}", told(&error))))),
+            None => return Err(Again { reason: told(&error), wait: None }),
+        },
+    };
     let status = response.status();
     let wait = response.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok()).map(Duration::from_secs);
     let bytes = read(response).await.map_err(|error| Again { reason: told(&error), wait })?;
@@ -221,10 +233,43 @@ async fn read(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     Ok(bytes)
 }
 
+/// What to do where one side does not trust the other's certificate: the next attempt would end alike. Nothing where it failed for another reason.
+fn distrust(error: &reqwest::Error) -> Option<&'static str> {
+    match of_tls(error)? {
+        rustls::Error::InvalidCertificate(_) => {
+            Some("give the certificate that signed the gate's with --ca-file, and the name that the gate's is for in --url")
+        }
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::DecryptError,
+        ) => Some("give a certificate that the gate knows the signer of, with --client-cert-file and --client-key-file"),
+        _ => None,
+    }
+}
+
+/// What TLS says went wrong, wherever it is among the causes.
+fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut error = error;
+    loop {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // What an error of I/O wraps is not its source: that is the source of what it wraps.
+        error = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => wrapped,
+            None => error.source()?,
+        };
+    }
+}
+
 /// The error with its causes: the outermost alone says little more than that something failed.
 fn told(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
         source = cause.source();

@@ -17,7 +17,7 @@ use telemetry::clock::ManualClock;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use super::{Account, Delivery, Input, Order, run};
+use super::{Account, Delivery, Input, Order, Trust, run};
 
 #[derive(Debug, Default)]
 struct Gate {
@@ -59,6 +59,7 @@ impl Setting {
             delivery: Delivery {
                 url: self.url.parse().unwrap(),
                 key: "tg_key".to_owned(),
+                trust: Trust::default(),
                 concurrency: 1,
                 patience: Duration::from_secs(5),
             },

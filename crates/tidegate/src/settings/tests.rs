@@ -101,6 +101,21 @@ fn errors_name_the_key_and_the_place() {
         "the settings of [pipeline] cannot be used: pipeline.retention.silver must be set, and at most as long as pipeline.retention.bronze: what is made of Bronze cannot be made anew from what is gone",
     );
     check_error(
+        "[server.tls]\ncertificate_file = \"c.pem\"\n",
+        &[],
+        "the settings of [server] cannot be used: tls.certificate_file needs its key: set tls.key_file too",
+    );
+    check_error(
+        "[server.tls]\nclient_ca_file = \"ca.pem\"\n",
+        &[],
+        "the settings of [server] cannot be used: tls.client_ca_file asks for certificates of clients, which needs TLS: set tls.certificate_file and tls.key_file too",
+    );
+    check_error(
+        "[server.tls]\ncertificate_file = \"c.pem\"\nkey_file = \"k.pem\"\n[console]\npublic_url = \"http://tidegate.example.com\"\n",
+        &[],
+        "the settings of [console] cannot be used: public_url: http://tidegate.example.com is asked for without TLS, and server.tls has the console speak it; write https://",
+    );
+    check_error(
         "[server]\nroles = []\n",
         &[],
         "the settings of [server] cannot be used: roles names none: give at least one of ingest, pipeline, console",

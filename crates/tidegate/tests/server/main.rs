@@ -23,4 +23,5 @@ mod recovery;
 mod replay;
 mod scaled;
 mod spark;
+mod tls;
 mod traffic;

@@ -41,6 +41,8 @@ pub(super) struct Access {
     provider: Option<Provider>,
     /// Where people know the console, if somewhere else than on this machine.
     public: Option<url::Url>,
+    /// `https` where the console itself speaks TLS.
+    scheme: &'static str,
     sessions: Sessions<Signed>,
     /// Those who are with the provider.
     coming: Sessions<provider::Coming>,
@@ -67,6 +69,7 @@ impl Access {
             tokens: settings.token_file(),
             provider: Provider::new(&console.oidc)?,
             public: console.public_url.as_deref().map(url::Url::parse).transpose()?,
+            scheme: settings.server.scheme(),
             sessions: Sessions::default(),
             coming: Sessions::default(),
             session_timeout: console.session_timeout,
@@ -105,7 +108,7 @@ impl Access {
 
     fn cookie(&self, name: &str, value: &str, lasts: Duration) -> String {
         let mut cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}", lasts.as_secs());
-        if self.public.as_ref().is_some_and(|public| public.scheme() == "https") {
+        if self.public.as_ref().map_or(self.scheme, url::Url::scheme) == "https" {
             cookie.push_str("; Secure");
         }
         cookie
@@ -124,7 +127,8 @@ impl Access {
     /// Where the provider sends people back to.
     fn return_url(&self, headers: &HeaderMap) -> String {
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1");
-        let base = self.public.as_ref().map_or_else(|| format!("http://{host}"), |public| public.as_str().trim_end_matches('/').to_owned());
+        let here = || format!("{}://{host}", self.scheme);
+        let base = self.public.as_ref().map_or_else(here, |public| public.as_str().trim_end_matches('/').to_owned());
         format!("{base}{}", drawn::RETURN_PATH)
     }
 }
@@ -359,6 +363,11 @@ mod tests {
         ] {
             assert_eq!(open.is_host(host), expect, "{host}");
         }
+        let mut with_tls = settings.clone();
+        with_tls.server.tls.certificate_file = Some("certificate.pem".into());
+        let with_tls = Access::new(&with_tls).unwrap();
+        assert_eq!(with_tls.return_url(&headers(&[("host", "127.0.0.1:8097")])), "https://127.0.0.1:8097/sign-in/return");
+        assert!(with_tls.cookie("a", "b", Duration::ZERO).ends_with("; Secure"));
         settings.console.public_url = Some("https://tidegate.example.com/".to_owned());
         let public = Access::new(&settings).unwrap();
         assert_eq!(public.who(&HeaderMap::new()).unwrap(), Visitor::Unknown);
