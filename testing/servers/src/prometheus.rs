@@ -29,7 +29,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Checks these rules with `promtool`, and starts a server below a folder that scrapes these addresses (host and port) each second and evaluates the rules as often.
+    /// Checks these rules with `promtool`, and starts a server below a folder that scrapes these addresses (host and port, with `https://` before them where there is TLS, whose certificates are not checked) each second and
+    /// evaluates the rules as often.
     ///
     /// # Errors
     ///
@@ -39,12 +40,12 @@ impl Prometheus {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let (config, alerts) = (folder.join("prometheus.yml"), folder.join("alerts.yml"));
         let mut text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: [alerts.yml]\nscrape_configs:\n  - job_name: {JOB}\n    static_configs:\n      - targets: ["
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: [alerts.yml]\nscrape_configs:\n  - job_name: {JOB}\n    tls_config: {{insecure_skip_verify: true}}\n    static_configs:\n"
         );
         for target in targets {
-            write!(text, "{target:?},")?;
+            let (scheme, address) = target.split_once("://").unwrap_or(("http", target));
+            writeln!(text, "      - {{targets: [{address:?}], labels: {{__scheme__: {scheme}}}}}")?;
         }
-        text.push_str("]\n");
         fs::write(&alerts, rules).with_context(|| format!("{} cannot be written", alerts.display()))?;
         fs::write(&config, text).with_context(|| format!("{} cannot be written", config.display()))?;
         check(&programs, &config)?;

@@ -10,6 +10,7 @@ use servers::{Fault, Prometheus};
 
 use crate::cluster::Cluster;
 use crate::process::{KEY, Place, Server, client};
+use crate::tls::Secured;
 
 const RULES: &str = include_str!("../../../../deploy/prometheus/alerts.yml");
 /// How long an alert may take to fire or to clear. Experiments are looked at each minute.
@@ -211,9 +212,12 @@ async fn each_alert_fires_on_its_fault_and_clears() {
     for node in cluster.gates.iter_mut().chain(&mut cluster.workers) {
         node.start();
     }
+    let secured = Secured::new(&[]);
+    let third = secured.start(&secured.authority.client(None).build().unwrap()).await;
     let (server, mut second, disk) = (place.start(), limited.start(), on_a_small_disk(&small));
     let ports = [place.port, limited.port, cluster.gates[0].place.port, cluster.workers[0].place.port];
-    let targets = ports.into_iter().chain(disk.as_ref().map(|_| small.port)).map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>();
+    let targets = ports.into_iter().chain(disk.as_ref().map(|_| small.port)).map(|port| format!("127.0.0.1:{port}"));
+    let targets = targets.chain([format!("https://127.0.0.1:{}", secured.place.port)]).collect::<Vec<_>>();
     let folder = tempfile::tempdir().unwrap();
     let prometheus = Prometheus::start(&folder.path().join("prometheus"), &targets, &rules()).unwrap();
     let mut watch = Watch { prometheus, fired: BTreeSet::new() };
@@ -254,6 +258,19 @@ async fn each_alert_fires_on_its_fault_and_clears() {
         watch.clears("TidegateDiskFilling").await;
     }
 
+    // A certificate that has three days left, and then one that has years.
+    let day = now().unsigned_abs() / 1_000_000 + 3 * 86_400;
+    let (soon, long) = (secured.authority.pair_until(day), secured.authority.pair_until(day * 2));
+    watch
+        .fires("TidegateCertificateExpires", async || {
+            secured.put("key.pem", &soon.key);
+            secured.put("certificate.pem", &soon.certificate);
+        })
+        .await;
+    secured.put("key.pem", &long.key);
+    secured.put("certificate.pem", &long.certificate);
+    watch.clears("TidegateCertificateExpires").await;
+
     watch.has_fired("TidegateUnusual", nothing).await;
     send_of_minutes(&place, other, -1..3).await;
     watch.clears("TidegateUnusual").await;
@@ -276,7 +293,7 @@ async fn each_alert_fires_on_its_fault_and_clears() {
     }
     assert_eq!(watch.fired, all, "there are alerts that were not made to fire");
     server.stop(&place);
-    drop(second);
+    drop((second, third));
 }
 
 /// The faults of what Tidegate stands on: S3 is away, then Kafka is.
