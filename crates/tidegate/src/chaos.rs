@@ -70,7 +70,7 @@ pub(crate) struct ChaosArgs {
     /// List the scenarios that come with the program, and end
     #[arg(long)]
     list: bool,
-    /// How long to go on with faults
+    /// How long to go on with faults; each scenario is played once in any case
     #[arg(long, value_name = "MINUTES", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_080))]
     minutes: u64,
     /// Events a second to send; what an outage held up is sent after it
@@ -88,7 +88,7 @@ pub(crate) struct ChaosArgs {
     /// A folder, new or empty, for report, ledger, logs and data
     #[arg(long, value_name = "DIR", default_value = "tidegate-chaos")]
     folder: PathBuf,
-    /// MiB of a disk in memory for the data of the embedded platform, which can be filled; its data is gone at the end
+    /// MiB of a disk in memory for the data of the embedded platform, which can be filled; its data is gone at the end. The gate wants journal.disk_free_bytes_min of it to stay free
     #[arg(long, value_name = "MIB", conflicts_with = "setup", value_parser = clap::value_parser!(u64).range(64..=1_048_576))]
     disk: Option<u64>,
     /// How the faults are printed

@@ -20,6 +20,8 @@ use crate::commands::say;
 
 /// What has not recovered by then has not recovered.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(300);
+/// From the start of the clients to the first yes, with nothing wrong.
+const FIRST_YES_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 /// Between two questions how far Silver is, each of which is a process.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -96,19 +98,20 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Plays scenarios in an order that chance decides, all of them before one comes again, until it is time to end or nothing recovers any more.
+    /// Plays scenarios in an order that chance decides, each once and then all of them again, until it is time to end or nothing recovers any more.
     ///
     /// # Errors
     ///
     /// What keeps it from going on. What was played until then is in `incidents`.
     pub(super) fn play(&mut self, scenarios: &[Scenario], until: Instant, incidents: &mut Vec<Incident>) -> anyhow::Result<()> {
-        loop {
+        self.begin()?;
+        for round in 0_u64.. {
             let mut order: Vec<&Scenario> = scenarios.iter().collect();
             order.shuffle(&mut self.random);
             for scenario in order {
                 for step in &scenario.steps {
                     self.rest(self.pause);
-                    if Instant::now() >= until || self.is_stopped() {
+                    if self.is_stopped() || round > 0 && Instant::now() >= until {
                         return Ok(());
                     }
                     let incident = self.step(scenario, step)?;
@@ -120,7 +123,23 @@ impl Stage {
                     }
                 }
             }
+            if Instant::now() >= until {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    /// A setup that does not work before anything was done to it proves nothing.
+    fn begin(&mut self) -> anyhow::Result<()> {
+        while self.ledger.sums().acknowledged == 0 && !self.is_stopped() {
+            self.crew.check()?;
+            if self.began.elapsed() > FIRST_YES_TIMEOUT {
+                bail!("no event is answered with success, and no fault was played yet: the logs of the processes say why");
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     fn is_stopped(&self) -> bool {
