@@ -118,7 +118,9 @@ mod tests {
             assert_eq!(outcome.is_ok(), expect, "{line}: {outcome:?}");
         };
         check("tidegate serve", true);
-        check("tidegate chaos kill mine.yaml --minutes 30 --rate 2000 --disk 1024 --setup f --seed 1 --format json", true);
+        check("tidegate chaos kill mine.yaml --minutes 30 --rate 2000 --disk 1024 --seed 1 --format json", true);
+        check("tidegate chaos --setup f", true);
+        check("tidegate chaos --setup f --disk 1024", false);
         check("tidegate chaos --minutes 0", false);
         check("tidegate serve --clock-skew 1d", true);
         check("tidegate serve --clock-skew=-90s", true);
