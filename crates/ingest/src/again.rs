@@ -5,6 +5,7 @@ use contract::{Erased, Plan, Receipt, Verdict};
 
 use crate::config::Config;
 use crate::judge::{Judgement, Rules, judge};
+use crate::keys::Scope;
 
 /// What the gate would decide about this event if it came now. The new receipt keeps all that the old one says of how it came, the time included; the verdict,
 /// the reasons and the plan's version are new, and so is what could not be read of the event before.
@@ -14,6 +15,8 @@ pub fn judge_again(receipt: &Receipt, payload: &[u8], plan: &Plan, config: &Conf
             let rules = Rules {
                 plan,
                 policy: plan.policy(&receipt.source),
+                // Whoever puts an event through again has decided that it may be sent.
+                scope: &Scope::default(),
                 format: receipt.format,
                 envelope: &envelope,
                 json: &config.json,

@@ -53,7 +53,7 @@ pub(crate) fn preflight(gate: &Gate, uri: &Uri, headers: &HeaderMap) -> Response
 /// Lets the page that sent a request read the answer.
 pub(crate) fn expose(gate: &Gate, origin: Option<HeaderValue>, answered: &mut HeaderMap) {
     let Some(origin) = origin else { return };
-    if gate.inner.keyring.allows(&String::from_utf8_lossy(origin.as_bytes())) {
+    if gate.inner.keyring.allows(&String::from_utf8_lossy(origin.as_bytes()), gate.inner.now()) {
         answered.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
         name_origin(answered, origin);
     }
@@ -62,10 +62,10 @@ pub(crate) fn expose(gate: &Gate, origin: Option<HeaderValue>, answered: &mut He
 /// By the key, where the address has it; else whether any source takes events from there.
 fn may_send(gate: &Gate, uri: &Uri, origin: &HeaderValue) -> bool {
     let origin = String::from_utf8_lossy(origin.as_bytes());
-    let query = Query::of(uri);
-    match query.first("writeKey").map(|key| gate.inner.keyring.find(key)) {
-        Some(Lookup::Known(source)) => source.allows(&origin),
-        Some(Lookup::Revoked | Lookup::Unknown) | None => gate.inner.keyring.allows(&origin),
+    let (query, now) = (Query::of(uri), gate.inner.now());
+    match query.first("writeKey").map(|key| gate.inner.keyring.find(key, now)) {
+        Some(Lookup::Known(source)) => source.scope.allows_origin(&origin),
+        Some(Lookup::Revoked | Lookup::Unknown) | None => gate.inner.keyring.allows(&origin, now),
     }
 }
 

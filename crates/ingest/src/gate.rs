@@ -220,16 +220,16 @@ impl Inner {
 
     /// The source of a key, if it may send now and from where it sends.
     pub(crate) fn authenticate(&self, key: &str, headers: &HeaderMap) -> Result<Arc<Source>, Error> {
-        let source = match self.keyring.find(key) {
+        let source = match self.keyring.find(key, self.now()) {
             Lookup::Known(source) => source,
             Lookup::Revoked => return Err(Error::RevokedKey),
             Lookup::Unknown => return Err(Error::UnknownKey),
         };
-        let allowed = headers.get(ORIGIN).is_none_or(|origin| source.allows(&String::from_utf8_lossy(origin.as_bytes())));
+        let allowed = headers.get(ORIGIN).is_none_or(|origin| source.scope.allows_origin(&String::from_utf8_lossy(origin.as_bytes())));
         if !allowed {
             return Err(Error::OriginNotAllowed);
         }
-        self.rates.enter(&source.name, Instant::now())?;
+        self.rates.enter(&source, Instant::now())?;
         Ok(source)
     }
 }

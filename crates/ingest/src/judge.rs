@@ -6,11 +6,15 @@ use contract::{Erased, EventId, Plan, Timestamp, Verdict, Violation, WireFormat,
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::keys::Scope;
+
 /// What an event is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) policy: Policy,
+    /// What the key of the request may do.
+    pub(crate) scope: &'a Scope,
     pub(crate) format: WireFormat,
     pub(crate) envelope: &'a Envelope,
     pub(crate) json: &'a json::Limits,
@@ -49,6 +53,14 @@ pub(crate) fn judge(payload: &[u8], rules: &Rules<'_>) -> Judgement {
     if rules.erased.has(&event) {
         return Judgement { event_id: event.event_id, sent_at: None, verdict: Verdict::Accepted, violations: Vec::new(), erased: true };
     }
+    if !rules.scope.allows_type(&event.event_type) {
+        let message = format!(
+            "may not be {:?} with this key, which is for {}; send it with a key that may",
+            event.event_type,
+            rules.scope.event_types.join(", ")
+        );
+        return Judgement::refused(event.event_id, vec![Violation::new("event_type_not_allowed", type_field(rules.format), message)]);
+    }
     let violations = rules.plan.validate(&event);
     let verdict = match (violations.is_empty(), rules.policy) {
         (true, _) => Verdict::Accepted,
@@ -57,6 +69,15 @@ pub(crate) fn judge(payload: &[u8], rules: &Rules<'_>) -> Judgement {
         (false, Policy::Flag) => Verdict::Flagged,
     };
     Judgement { event_id: event.event_id, sent_at: event.sent_at, verdict, violations, erased: false }
+}
+
+/// Where a client of this format says what type an event is of.
+fn type_field(format: WireFormat) -> &'static str {
+    match format {
+        WireFormat::Native | WireFormat::Erased => "/event_type",
+        WireFormat::Segment => "/event",
+        WireFormat::Cloudevents => "/type",
+    }
 }
 
 /// The id of an event that could not be read as a whole, so that whoever looks for it finds it. None is looked for in CloudEvents, where it is
@@ -92,8 +113,9 @@ mod tests {
     fn check(policy: Policy, format: WireFormat, payload: &str, expect: (Verdict, Option<&str>, &[(&str, &str)])) {
         let plan = Plan::parse(PLAN, "plan.json").unwrap();
         let envelope = Envelope { call: Some("track".to_owned()), ..Envelope::default() };
-        let (json, erased) = (json::Limits::default(), Erased::default());
-        let rules = Rules { plan: &plan, policy, format, envelope: &envelope, json: &json, event_bytes_max: 200, erased: &erased };
+        let (json, erased, scope) = (json::Limits::default(), Erased::default(), Scope::default());
+        let rules =
+            Rules { plan: &plan, policy, scope: &scope, format, envelope: &envelope, json: &json, event_bytes_max: 200, erased: &erased };
         let judgement = judge(payload.as_bytes(), &rules);
         let violations: Vec<(&str, &str)> =
             judgement.violations.iter().map(|violation| (violation.code.as_str(), violation.field.as_str())).collect();

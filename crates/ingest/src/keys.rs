@@ -7,11 +7,13 @@ use contract::SourceName;
 
 mod file;
 mod keyring;
+mod scope;
 #[cfg(test)]
 mod tests;
 
 pub use file::{Entry, KeyFile};
 pub use keyring::{Keyring, Lookup, Source};
+pub use scope::Scope;
 
 /// The longest write key, in characters.
 pub const KEY_CHARS_MAX: usize = 200;
@@ -104,6 +106,18 @@ pub enum Error {
     /// The text cannot be an origin.
     #[error("{0:?} is no origin; give scheme and host, such as https://www.example.com")]
     InvalidOrigin(String),
+    /// The text cannot be a type of events, nor the beginning of some.
+    #[error("{0:?} is no type of events; give a name, or the beginning of names and *, such as checkout_*")]
+    InvalidEventType(String),
+    /// A rate at which nothing can be sent.
+    #[error("a rate of 0 lets nothing through; give 1 or more events a second, or revoke the key")]
+    InvalidRate,
+    /// More than is looked through for each event.
+    #[error("a key names at most {max} types of events, and as many origins; give the beginning of names and *, or use more keys")]
+    ScopeTooLarge {
+        /// So many.
+        max: usize,
+    },
     /// Another source has the key.
     #[error("source {0} has this key already; give each source its own")]
     TakenKey(SourceName),

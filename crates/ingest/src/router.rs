@@ -102,7 +102,7 @@ async fn project_settings(State(gate): State<Gate>, key: Result<Path<String>, Pa
     // A key that is not even text is no one's.
     let key = key.map(|Path(key)| key).unwrap_or_default();
     let place = Place::of(&headers, &gate.inner.config, gate.inner.over_tls);
-    let mut response = match (gate.inner.keyring.find(&key), place) {
+    let mut response = match (gate.inner.keyring.find(&key, gate.inner.now()), place) {
         (Lookup::Known(_), Some(place)) => answer::value(StatusCode::OK, &settings::document(&key, &place)),
         (Lookup::Known(_), None) => answer::refusal(&Error::NoHost),
         (Lookup::Revoked, _) => answer::refusal(&Error::RevokedKey),

@@ -104,7 +104,7 @@ fn events(gate: &Inner, visit: &mut Visit, body: &Bytes, received_at: Timestamp)
         }
     };
     let source = identify(gate, visit, parts.key.clone())?;
-    gate.rates.pay(&source.name, parts.events.len(), Instant::now());
+    gate.rates.pay(&source, parts.events.len(), Instant::now());
     let envelope = envelope(&parts, config)?;
     let (plan, erased) = (gate.plan(), gate.erased());
     let work = Work { plan: &plan, erased: &erased, source: &source, form: &form, envelope: &envelope, received_at };
@@ -158,6 +158,7 @@ fn records(gate: &Inner, visit: &mut Visit, parts: Parts, work: &Work<'_>) -> Re
     let rules = Rules {
         plan: work.plan,
         policy: work.plan.policy(&work.source.name),
+        scope: &work.source.scope,
         format: work.form.format(),
         envelope: work.envelope,
         json: &config.json,

@@ -180,7 +180,7 @@ impl World {
     fn gate(&self, number: usize, start: usize) -> Result<Running> {
         let process = Process::new(format!("gate-{number}-{start}"));
         let (journal, _) = self.topic.seen_by(&process, &self.schedule, Share::default());
-        let source = ingest::keys::Source { name: "web".parse().context("a name")?, allowed_origins: Vec::new() };
+        let source = ingest::keys::Source::of_any_key("web".parse().context("a name")?);
         let clock = SimulatedClock { began: self.began, offset: self.offsets.get(number).cloned().unwrap_or_default() };
         let bound = if self.plant == Some(Plant::Unbounded) { IN_FLIGHT_BYTES_MAX * 100 } else { IN_FLIGHT_BYTES_MAX };
         let config = ingest::Config {

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use contract::{SourceName, Timestamp};
 use ingest::WriteKey;
+use ingest::keys::Scope;
 use telemetry::clock::{Clock as _, ManualClock, SharedClock, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -163,7 +164,7 @@ fn keys(settings: &Settings, now: Timestamp) -> anyhow::Result<Keys> {
     let keys = Keys { web: WriteKey::generate(), app: WriteKey::generate() };
     for (name, key) in [("demo-web", &keys.web), ("demo-app", &keys.app)] {
         let name: SourceName = name.parse()?;
-        settings.key_file().add(name, key, Vec::new(), now)?;
+        settings.key_file().add(name, key, Scope::default(), now)?;
     }
     Ok(keys)
 }

@@ -57,7 +57,7 @@ pub(crate) async fn run(args: MicroArgs) -> anyhow::Result<bool> {
     let plan = platform::plan(args.plan.as_deref())?;
     let config = ingest::Config::default();
     let memory = Arc::new(Memory::new(usize::try_from(args.events_max)?, config.json.clone()));
-    let source = Source { name: SourceName::try_from(SOURCE.to_owned())?, allowed_origins: Vec::new() };
+    let source = Source::of_any_key(SourceName::try_from(SOURCE.to_owned())?);
     let gate = Gate::builder(Arc::clone(&memory) as Arc<dyn journal::Sink>, Keyring::for_any_key(source));
     let gate = gate.plan(plan).config(config).build()?;
     let router = ingest::router(gate.clone()).merge(ingest::health_router(gate.clone())).merge(routes(memory)).fallback(ingest::not_found);

@@ -8,6 +8,8 @@ use super::{Page, Place, Visitor, encoded, form_field, grouped};
 pub const ADD_PATH: &str = "/sources/add";
 /// Where a form is sent that revokes the keys of a source.
 pub const REVOKE_PATH: &str = "/sources/revoke";
+/// Where a form is sent that makes a new key and lets those before end after a while.
+pub const ROTATE_PATH: &str = "/sources/rotate";
 
 /// A write key, without what it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,10 +20,16 @@ pub struct Key {
     pub digest: String,
     /// When it was made.
     pub created_at: String,
-    /// When it was revoked.
+    /// When it ended, or will end.
     pub revoked_at: Option<String>,
+    /// Whether it has ended.
+    pub ended: bool,
     /// The origins of web pages that may send with it; none: all may.
     pub origins: Vec<String>,
+    /// The types of events that may be sent with it; none: all may.
+    pub event_types: Vec<String>,
+    /// Events a second, where it has a rate of its own.
+    pub rate: Option<u32>,
 }
 
 /// What came from a source.
@@ -42,6 +50,8 @@ pub struct Volume {
 pub enum Done {
     /// A key was made: the source, and the key. It is shown this once.
     Added(String, String),
+    /// A key was made, and those before end: the source, the key, and when they end. It is shown this once.
+    Rotated(String, String, String),
     /// So many keys of a source were revoked.
     Revoked(String, usize),
     /// Nothing, and why.
@@ -58,6 +68,10 @@ pub fn page(keys: Result<&[Key], &str>, volumes: &[Volume], done: Option<&Done>,
                 span.sign aria-hidden="true" { "✓" } "This is the new key of " strong { (source) } ". It is shown this once."
                 pre tabindex="0" { code #new-key { (key) } }
             },
+            Some(Done::Rotated(source, key, until)) => div.state.passed role="status" {
+                span.sign aria-hidden="true" { "✓" } "This is the new key of " strong { (source) } ". It is shown this once; those before are taken until " (until) "."
+                pre tabindex="0" { code #new-key { (key) } }
+            },
             Some(Done::Revoked(source, keys)) => p.state.passed role="status" {
                 span.sign aria-hidden="true" { "✓" } "Revoked " (keys) @if *keys == 1 { " key" } @else { " keys" } " of " strong { (source) } ". Gates that run see it within a second."
             },
@@ -69,6 +83,8 @@ pub fn page(keys: Result<&[Key], &str>, volumes: &[Volume], done: Option<&Done>,
                 (form_field(token))
                 label { "Source" input type="text" name="source" required maxlength="100" size="16" autocomplete="off"; }
                 label { "Origins of web pages that may send, separated by spaces; none: all" input type="text" name="origins" size="40" placeholder="https://www.example.com" autocomplete="off"; }
+                label { "Types of events, separated by spaces; none: all" input type="text" name="event_types" size="30" placeholder="page_view checkout_*" autocomplete="off"; }
+                label { "Events a second; none: as the settings have it" input type="number" name="rate" min="1" max="4294967295" autocomplete="off"; }
                 button type="submit" { "Make a key" }
             }
         }
@@ -87,7 +103,7 @@ fn table(keys: &[Key], visitor: &Visitor) -> Markup {
         h2 { "Write keys" }
         div.wide tabindex="0" role="region" aria-label="Write keys" {
             table {
-                thead { tr { th scope="col" { "source" } th scope="col" { "key" } th scope="col" { "made" } th scope="col" { "revoked" } th scope="col" { "origins" } @if visitor.form_token().is_some() { th scope="col" { span.hidden { "Change" } } } } }
+                thead { tr { th scope="col" { "source" } th scope="col" { "key" } th scope="col" { "made" } th scope="col" { "ends" } th scope="col" { "origins" } th scope="col" { "types" } th.number scope="col" { "events a second" } @if visitor.form_token().is_some() { th scope="col" { span.hidden { "Change" } } } } }
                 tbody {
                     @for key in keys {
                         tr {
@@ -96,8 +112,14 @@ fn table(keys: &[Key], visitor: &Visitor) -> Markup {
                             td { (key.created_at) }
                             td { (key.revoked_at.as_deref().unwrap_or("")) }
                             td { @if key.origins.is_empty() { "any" } @else { (key.origins.join(" ")) } }
+                            td { @if key.event_types.is_empty() { "any" } @else { (key.event_types.join(" ")) } }
+                            td.number { @if let Some(rate) = key.rate { (grouped(rate.into())) } }
                             @if let Some(token) = visitor.form_token() {
-                                td { @if key.revoked_at.is_none() {
+                                td { @if !key.ended {
+                                    form method="post" action=(ROTATE_PATH) {
+                                        (form_field(token)) input type="hidden" name="source" value=(key.source);
+                                        button type="submit" aria-label={ "Rotate the keys of " (key.source) } { "Rotate" }
+                                    }
                                     form method="post" action=(REVOKE_PATH) data-confirm={ "Revoke all keys of " (key.source) "? What sends with them is refused from then on." } {
                                         (form_field(token)) input type="hidden" name="source" value=(key.source);
                                         button type="submit" aria-label={ "Revoke all keys of " (key.source) } { "Revoke" }
@@ -151,6 +173,15 @@ mod tests {
             page(Ok(&keys), &[Volume { source: "web".to_owned(), accepted: 1_200, ..Volume::default() }], Some(&done), &known(Role::Admin));
         let text = shown.text();
         assert!(text.contains("Make a key") && text.contains("Revoke") && text.contains("tg_1") && text.contains("1,200"), "{text}");
+        assert!(text.contains(ROTATE_PATH) && text.contains(">any<"), "{text}");
+        let ended = [Key { ended: true, event_types: vec!["a<b".to_owned()], rate: Some(5_000), ..keys[0].clone() }];
+        let rotated = Done::Rotated("web".to_owned(), "tg_2".to_owned(), "tomorrow".to_owned());
+        let shown = page(Ok(&ended), &[], Some(&rotated), &known(Role::Admin));
+        let text = shown.text();
+        assert!(
+            text.contains("a&lt;b") && text.contains("5,000") && text.contains("taken until tomorrow") && !text.contains(ROTATE_PATH),
+            "{text}"
+        );
         assert!(page(Err("no <file>"), &[], None, &Visitor::Open).text().contains("no &lt;file&gt;"));
     }
 }

@@ -6,7 +6,7 @@ use contract::{SourceName, Timestamp};
 use secrets::PrivateFile;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, KeyDigest, WriteKey};
+use super::{Error, KeyDigest, Scope, WriteKey};
 
 /// One write key of a source. A source may have several, so that a new key can be rolled out before the old one is revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +18,19 @@ pub struct Entry {
     /// When it was added.
     #[serde(with = "rfc3339")]
     pub created_at: Timestamp,
-    /// Since when it no longer counts.
+    /// From when on it no longer counts: a time that has passed, or one that is to come while a new key is rolled out.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
-    /// The origins of web pages that may send with it, such as `https://www.example.com`; with none, any may.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed_origins: Vec<String>,
+    /// What it may do.
+    #[serde(flatten)]
+    pub scope: Scope,
+}
+
+impl Entry {
+    /// Whether it counts at this time.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none_or(|revoked_at| now < revoked_at)
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -55,53 +62,68 @@ impl KeyFile {
         Ok(self.0.read()?.keys)
     }
 
-    /// Gives a source a key. Giving it a live key that it has already changes nothing but the origins.
+    /// Gives a source a key. Giving it a live key that it has already changes nothing but the scope.
     ///
     /// # Errors
     ///
-    /// [`Error::TakenKey`], [`Error::RevokedKey`], [`Error::InvalidOrigin`], and what the file may come to.
-    pub fn add(&self, name: SourceName, key: &WriteKey, allowed_origins: Vec<String>, now: Timestamp) -> Result<Entry, Error> {
-        if let Some(wrong) = allowed_origins.iter().find(|origin| !is_origin(origin)) {
-            return Err(Error::InvalidOrigin(wrong.clone()));
-        }
+    /// [`Error::TakenKey`], [`Error::RevokedKey`], those of [`Scope::check`], and what the file may come to.
+    pub fn add(&self, name: SourceName, key: &WriteKey, scope: Scope, now: Timestamp) -> Result<Entry, Error> {
+        scope.check()?;
         let digest = key.digest();
         self.0.change(|Contents { keys }| match keys.iter_mut().find(|entry| entry.digest == digest) {
             Some(other) if other.name != name => Err(Error::TakenKey(other.name.clone())),
-            Some(same) if same.revoked_at.is_some() => Err(Error::RevokedKey(name)),
+            Some(same) if !same.is_live(now) => Err(Error::RevokedKey(name)),
             Some(same) => {
-                same.allowed_origins = allowed_origins;
+                same.scope = scope;
                 Ok(same.clone())
             }
             None => {
-                let entry = Entry { name, digest, created_at: now, revoked_at: None, allowed_origins };
+                let entry = Entry { name, digest, created_at: now, revoked_at: None, scope };
                 keys.push(entry.clone());
                 Ok(entry)
             }
         })
     }
 
-    /// Revokes all live keys of a source and tells how many they were. A gate that runs sees it within a second.
+    /// Gives a source a new key with the scope of its newest live one, and lets those it has end at a time that is to come: until then both are taken. A key that ends before that does so still.
+    /// Tells what was added, and how many keys end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchSource`] when it has no live key, [`Error::TakenKey`], [`Error::RevokedKey`], and what the file may come to.
+    pub fn rotate(&self, name: &SourceName, key: &WriteKey, now: Timestamp, until: Timestamp) -> Result<(Entry, usize), Error> {
+        let digest = key.digest();
+        self.0.change(|Contents { keys }| {
+            if let Some(same) = keys.iter().find(|entry| entry.digest == digest) {
+                return Err(if same.is_live(now) { Error::TakenKey(same.name.clone()) } else { Error::RevokedKey(same.name.clone()) });
+            }
+            let mut ending = 0;
+            let mut scope = None;
+            for entry in keys.iter_mut().filter(|entry| entry.name == *name && entry.is_live(now)) {
+                entry.revoked_at = Some(entry.revoked_at.map_or(until, |already| already.min(until)));
+                scope = Some(entry.scope.clone());
+                ending += 1;
+            }
+            let scope = scope.ok_or_else(|| Error::NoSuchSource(name.clone()))?;
+            let entry = Entry { name: name.clone(), digest, created_at: now, revoked_at: None, scope };
+            keys.push(entry.clone());
+            Ok((entry, ending))
+        })
+    }
+
+    /// Revokes the live keys of a source, or the one that is named by the start of its digest, and tells how many they were. A gate that runs sees it within a second.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchSource`] when it has none, and what the file may come to.
-    pub fn revoke(&self, name: &SourceName, now: Timestamp) -> Result<usize, Error> {
+    pub fn revoke(&self, name: &SourceName, which: Option<&str>, now: Timestamp) -> Result<usize, Error> {
         self.0.change(|Contents { keys }| {
-            let live = keys.iter_mut().filter(|entry| entry.name == *name && entry.revoked_at.is_none());
-            let revoked = live.map(|entry| entry.revoked_at = Some(now)).count();
+            let meant =
+                |entry: &&mut Entry| entry.name == *name && entry.is_live(now) && which.is_none_or(|short| entry.digest.short() == short);
+            let revoked = keys.iter_mut().filter(meant).map(|entry| entry.revoked_at = Some(now)).count();
             if revoked == 0 { Err(Error::NoSuchSource(name.clone())) } else { Ok(revoked) }
         })
     }
-}
-
-/// Whether it is what a browser sends as `Origin`: scheme, host and maybe a port, nothing else.
-fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else { return false };
-    let scheme_is_sound =
-        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte));
-    let host_is_sound =
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@*".contains(&byte) && !byte.is_ascii_uppercase());
-    scheme_is_sound && host_is_sound
 }
 
 /// Times as people read them.

@@ -1,14 +1,14 @@
 //! The gate's live view of the file of write keys.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use contract::SourceName;
+use contract::{SourceName, Timestamp};
 
-use super::{Entry, Error, KeyDigest, KeyFile};
+use super::{Entry, Error, KeyDigest, KeyFile, Scope};
 
 /// How often the file is looked at while keys are found.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -18,14 +18,16 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 pub struct Source {
     /// Its name.
     pub name: SourceName,
-    /// The origins of web pages that may send with the key; with none, any may.
-    pub allowed_origins: Vec<String>,
+    /// By which of its keys. None where any key is this source's.
+    pub key: Option<KeyDigest>,
+    /// What that key may do.
+    pub scope: Scope,
 }
 
 impl Source {
-    /// Whether a page of this origin may send.
-    pub fn allows(&self, origin: &str) -> bool {
-        self.allowed_origins.is_empty() || self.allowed_origins.iter().any(|allowed| allowed == origin)
+    /// One to which every key is its own, and may do everything.
+    pub fn of_any_key(name: SourceName) -> Self {
+        Self { name, key: None, scope: Scope::default() }
     }
 }
 
@@ -77,29 +79,29 @@ impl Keyring {
 
     /// A keyring to which every key is this source's: for a gate in tests, whose clients have whatever key they have.
     pub fn for_any_key(source: Source) -> Self {
-        let view = View { any_key: Some(Arc::new(source)), any_origin: true, ..View::default() };
+        let view = View { any_key: Some(Arc::new(source)), any_origin: Until::Always, ..View::default() };
         Self { file: None, view: RwLock::new(Arc::new(view)), checked: Mutex::new(Checked { at: Instant::now(), stamp: None }) }
     }
 
-    /// Whose key this is.
-    pub fn find(&self, key: &str) -> Lookup {
+    /// Whose key this is at this time.
+    pub fn find(&self, key: &str, now: Timestamp) -> Lookup {
         let digest = KeyDigest::of(key);
         self.refresh();
-        match self.view().find(&digest) {
+        match self.view().find(&digest, now) {
             // One that was added a moment ago must not be refused, for clients do not ask twice.
             Lookup::Unknown => {
                 self.look(&mut self.checked.lock().unwrap_or_else(PoisonError::into_inner));
-                self.view().find(&digest)
+                self.view().find(&digest, now)
             }
             found => found,
         }
     }
 
-    /// Whether there is a source that takes events from pages of this origin. A preflight request says no more than the origin.
-    pub fn allows(&self, origin: &str) -> bool {
+    /// Whether there is a source that takes events from pages of this origin at this time. A preflight request says no more than the origin.
+    pub fn allows(&self, origin: &str, now: Timestamp) -> bool {
         self.refresh();
         let view = self.view();
-        view.any_origin || view.origins.contains(origin)
+        view.any_origin.holds(now) || view.origins.get(origin).is_some_and(|until| until.holds(now))
     }
 
     fn view(&self) -> Arc<View> {
@@ -167,33 +169,56 @@ fn io_error(doing: &'static str, file: &KeyFile, source: io::Error) -> Error {
 
 #[derive(Debug, Default)]
 struct View {
-    /// `None` for a revoked key.
-    keys: HashMap<KeyDigest, Option<Arc<Source>>>,
+    /// With the time from which on a key no longer counts.
+    keys: HashMap<KeyDigest, (Arc<Source>, Option<Timestamp>)>,
     /// Whose all other keys are, if anybody's.
     any_key: Option<Arc<Source>>,
-    origins: HashSet<String>,
-    any_origin: bool,
+    /// Until when pages of an origin may send.
+    origins: HashMap<String, Until>,
+    /// Until when pages of any origin may.
+    any_origin: Until,
+}
+
+/// Until when something holds: not at all at first, then until the last of all that let it hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Until {
+    #[default]
+    Never,
+    Time(i64),
+    Always,
+}
+
+impl Until {
+    fn extend(&mut self, ends: Option<Timestamp>) {
+        *self = (*self).max(ends.map_or(Self::Always, |ends| Self::Time(ends.0)));
+    }
+
+    fn holds(self, now: Timestamp) -> bool {
+        self > Self::Time(now.0)
+    }
 }
 
 impl View {
     fn of(entries: Vec<Entry>) -> Self {
         let mut view = Self::default();
         for entry in entries {
-            let live = entry.revoked_at.is_none();
-            if live {
-                view.any_origin |= entry.allowed_origins.is_empty();
-                view.origins.extend(entry.allowed_origins.iter().cloned());
+            let ends = entry.revoked_at;
+            if entry.scope.allowed_origins.is_empty() {
+                view.any_origin.extend(ends);
             }
-            let source = live.then(|| Arc::new(Source { name: entry.name, allowed_origins: entry.allowed_origins }));
-            view.keys.insert(entry.digest, source);
+            for origin in &entry.scope.allowed_origins {
+                view.origins.entry(origin.clone()).or_default().extend(ends);
+            }
+            let source = Source { name: entry.name, key: Some(entry.digest), scope: entry.scope };
+            view.keys.insert(entry.digest, (Arc::new(source), ends));
         }
         view
     }
 
-    fn find(&self, digest: &KeyDigest) -> Lookup {
+    fn find(&self, digest: &KeyDigest, now: Timestamp) -> Lookup {
         match self.keys.get(digest) {
-            Some(Some(source)) => Lookup::Known(Arc::clone(source)),
-            Some(None) => Lookup::Revoked,
+            Some((_, Some(revoked_at))) if now >= *revoked_at => Lookup::Revoked,
+            Some((source, _)) => Lookup::Known(Arc::clone(source)),
             None => self.any_key.as_ref().map_or(Lookup::Unknown, |source| Lookup::Known(Arc::clone(source))),
         }
     }

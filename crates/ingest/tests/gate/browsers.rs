@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use contract::{Timestamp, Verdict};
 use ingest::Config;
+use ingest::keys::Scope;
 use journal::embedded;
 use serde_json::json;
 
@@ -42,8 +43,16 @@ async fn answers_and_errors_can_be_read_by_the_page() {
 #[tokio::test]
 async fn a_source_may_allow_only_its_own_pages() {
     let server = Server::start().await;
-    server.keys.revoke(&source("web"), Timestamp(0)).unwrap();
-    server.keys.add(source("shop"), &"tg_shop".parse().unwrap(), vec!["https://shop.example".to_owned()], Timestamp(0)).unwrap();
+    server.keys.revoke(&source("web"), None, Timestamp(0)).unwrap();
+    server
+        .keys
+        .add(
+            source("shop"),
+            &"tg_shop".parse().unwrap(),
+            Scope { allowed_origins: vec!["https://shop.example".to_owned()], ..Scope::default() },
+            Timestamp(0),
+        )
+        .unwrap();
     // The gate sees the new file within a second.
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     let preflight = |origin| Request::new("OPTIONS", "/v1/events").header("origin", origin);

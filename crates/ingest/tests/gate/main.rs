@@ -8,4 +8,5 @@ mod cloudevents;
 mod lifecycle;
 mod measure;
 mod pressure;
+mod scopes;
 mod support;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contract::{Plan, Receipt, SourceName, Timestamp, Verdict};
+use ingest::keys::Scope;
 use ingest::{Config, Gate, KeyFile, Keyring};
 use journal::embedded::{self, Embedded};
 use journal::{Error, Journal as _, ReadLimit, Record, Sink, Stored};
@@ -86,7 +87,7 @@ impl Server {
         let journal = Embedded::open(folder.path().join("journal"), embedded::Config { partitions: 1, ..journal }).await.unwrap();
         let medium = Arc::new(Medium { journal, fault: watch::Sender::new(Fault::None), appends_begun: AtomicUsize::new(0) });
         let keys = KeyFile::at(folder.path().join("sources.json"));
-        keys.add(source("web"), &KEY.parse().unwrap(), vec![], Timestamp(0)).unwrap();
+        keys.add(source("web"), &KEY.parse().unwrap(), Scope::default(), Timestamp(0)).unwrap();
         let keyring = Keyring::open(keys.clone()).unwrap();
         let journal = Arc::clone(&medium) as Arc<dyn Sink>;
         let gate = Gate::builder(journal, keyring).config(config).plan(Arc::new(plan)).build().unwrap();

@@ -1,8 +1,11 @@
 //! `tidegate source`: write keys.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use contract::{SourceName, Timestamp};
-use ingest::WriteKey;
+use ingest::keys::Scope;
+use ingest::{KeyFile, WriteKey};
 use serde_json::{Value, json};
 use telemetry::clock::{Clock as _, SystemClock};
 
@@ -10,7 +13,7 @@ use super::{DataArgs, say};
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
 
-/// Make, list and revoke write keys
+/// Make, list, rotate and revoke write keys
 ///
 /// A source is who sends: a web site, an app, a service. A server that runs sees a change within a second.
 #[derive(Debug, Args)]
@@ -18,6 +21,8 @@ use crate::output::{self, Format};
 Examples:
   KEY=$(tidegate source add web)
   tidegate source add shop --origin https://www.example.com --origin https://shop.example.com
+  tidegate source add till --event-type sale --event-type 'refund_*' --rate 50
+  tidegate source rotate shop --overlap 7d     a new key; those before end in a week
   tidegate source list
   tidegate source revoke web")]
 pub(crate) struct SourceArgs {
@@ -39,6 +44,27 @@ enum Action {
         /// Origin of web pages that may send with it, such as https://www.example.com; may be given again. Without any, all may
         #[arg(long = "origin", value_name = "ORIGIN")]
         origins: Vec<String>,
+        /// Type of events that may be sent with it, or the beginning of names and *, such as 'checkout_*'; may be given again. Without any, all may
+        #[arg(long = "event-type", value_name = "TYPE")]
+        event_types: Vec<String>,
+        /// Events a second that may be sent with it [default: what ingest.events_per_second_max gives each source]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        rate: Option<u32>,
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Give a source a new key, and let those it has end after a while
+    ///
+    /// The new key may do what the newest one may. Until the others end both are taken, so that clients can be given the new one meanwhile.
+    Rotate {
+        /// Name of the source
+        name: String,
+        /// How long the keys it has are still taken
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = humantime::parse_duration)]
+        overlap: Duration,
+        /// The new key, if it is to be this one; it is only as good as it is hard to guess
+        #[arg(long)]
+        key: Option<String>,
         #[command(flatten)]
         data: DataArgs,
     },
@@ -49,10 +75,13 @@ enum Action {
         #[command(flatten)]
         data: DataArgs,
     },
-    /// Revoke all keys of a source
+    /// Revoke the keys of a source at once
     Revoke {
         /// Name of the source
         name: String,
+        /// Only this one, by the start of its digest, as `tidegate source list` shows it
+        #[arg(long = "only", value_name = "DIGEST")]
+        which: Option<String>,
         #[command(flatten)]
         data: DataArgs,
     },
@@ -60,19 +89,45 @@ enum Action {
 
 pub(crate) fn run(args: SourceArgs) -> anyhow::Result<bool> {
     match args.action {
-        Action::Add { name, key, origins, data } => add(&name, key, origins, &data),
+        Action::Add { name, key, origins, event_types, rate, data } => {
+            let scope = Scope { allowed_origins: origins, event_types, events_per_second_max: rate };
+            add(&name, key, scope, &data)
+        }
+        Action::Rotate { name, overlap, key, data } => rotate(&name, key, overlap, &data),
         Action::List { format, data } => list(format, &data),
-        Action::Revoke { name, data } => revoke(&name, &data),
+        Action::Revoke { name, which, data } => revoke(&name, which.as_deref(), &data),
     }?;
     Ok(true)
 }
 
-fn add(name: &str, key: Option<String>, origins: Vec<String>, data: &DataArgs) -> anyhow::Result<()> {
+fn add(name: &str, key: Option<String>, scope: Scope, data: &DataArgs) -> anyhow::Result<()> {
     let file = data.load(Vec::new())?.settings.key_file();
-    let name = source_name(name)?;
-    let made = key.is_none();
-    let key = key.map_or_else(|| Ok(WriteKey::generate()), WriteKey::try_from).map_err(|error| Misuse(error.to_string()))?;
-    file.add(name.clone(), &key, origins, now())?;
+    let (name, made) = (source_name(name)?, key.is_none());
+    let key = write_key(key)?;
+    scope.check().map_err(|error| Misuse(error.to_string()))?;
+    file.add(name.clone(), &key, scope, now())?;
+    tell(&name, &key, made, &file)
+}
+
+fn rotate(name: &str, key: Option<String>, overlap: Duration, data: &DataArgs) -> anyhow::Result<()> {
+    let file = data.load(Vec::new())?.settings.key_file();
+    let (name, made) = (source_name(name)?, key.is_none());
+    let (key, now) = (write_key(key)?, now());
+    let micros = i64::try_from(overlap.as_micros()).map_err(|_| Misuse("--overlap is too long".to_owned()))?;
+    let until = Timestamp(now.0.saturating_add(micros));
+    let (_, ending) = file.rotate(&name, &key, now, until)?;
+    tell(&name, &key, made, &file)?;
+    let (keys, end) = if ending == 1 { ("1 key", "ends") } else { (&*format!("{ending} keys"), "end") };
+    say(&format!("{keys} that it had before {end} at {}, and may be revoked sooner.", until.to_rfc3339()));
+    Ok(())
+}
+
+fn write_key(given: Option<String>) -> Result<WriteKey, Misuse> {
+    given.map_or_else(|| Ok(WriteKey::generate()), WriteKey::try_from).map_err(|error| Misuse(error.to_string()))
+}
+
+/// Prints a key, alone on standard output, and what it is on standard error.
+fn tell(name: &SourceName, key: &WriteKey, made: bool, file: &KeyFile) -> anyhow::Result<()> {
     output::text(&format!("{}\n", key.reveal()))?;
     let once = if made { " It is shown this once." } else { "" };
     say(&format!("This is the write key of the source {name}, kept as a digest in {}.{once}", file.path().display()));
@@ -81,14 +136,22 @@ fn add(name: &str, key: Option<String>, origins: Vec<String>, data: &DataArgs) -
 
 fn list(format: Format, data: &DataArgs) -> anyhow::Result<()> {
     let keys = data.load(Vec::new())?.settings.key_file().list()?;
-    let columns = ["source", "key", "created_at", "revoked_at", "origins"].map(str::to_owned);
+    let columns = ["source", "key", "created_at", "revoked_at", "origins", "event_types", "events_per_second"].map(str::to_owned);
     let mut rows = output::stdout(format, columns.into())?;
     for entry in keys {
         let revoked_at = entry.revoked_at.map_or(Value::Null, |at| json!(at.to_rfc3339()));
-        let origins = if entry.allowed_origins.is_empty() { "any".to_owned() } else { entry.allowed_origins.join(" ") };
-        let cells =
-            vec![json!(entry.name.as_str()), json!(entry.digest.short()), json!(entry.created_at.to_rfc3339()), revoked_at, json!(origins)];
-        if !rows.write(cells)? {
+        let any = |names: &[String]| if names.is_empty() { json!("any") } else { json!(names.join(" ")) };
+        let (scope, rate) = (&entry.scope, entry.scope.events_per_second_max);
+        let cells = [
+            json!(entry.name.as_str()),
+            json!(entry.digest.short()),
+            json!(entry.created_at.to_rfc3339()),
+            revoked_at,
+            any(&scope.allowed_origins),
+            any(&scope.event_types),
+            rate.map_or(Value::Null, |rate| json!(rate)),
+        ];
+        if !rows.write(cells.to_vec())? {
             break;
         }
     }
@@ -96,9 +159,9 @@ fn list(format: Format, data: &DataArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn revoke(name: &str, data: &DataArgs) -> anyhow::Result<()> {
+fn revoke(name: &str, which: Option<&str>, data: &DataArgs) -> anyhow::Result<()> {
     let file = data.load(Vec::new())?.settings.key_file();
-    let revoked = file.revoke(&source_name(name)?, now())?;
+    let revoked = file.revoke(&source_name(name)?, which, now())?;
     say(&format!("Revoked {revoked} {} of the source {name}.", if revoked == 1 { "key" } else { "keys" }));
     Ok(())
 }

@@ -192,6 +192,7 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/sources", get(sources::page))
         .route(drawn::sources::ADD_PATH, post(sources::add))
         .route(drawn::sources::REVOKE_PATH, post(sources::revoke))
+        .route(drawn::sources::ROTATE_PATH, post(sources::rotate))
         .route("/jobs", get(jobs::page))
         .route(drawn::jobs::STREAM_PATH, get(jobs::stream))
         .route(drawn::jobs::REPLAY_PATH, post(jobs::replay))

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use contract::Timestamp;
+use ingest::keys::Scope;
 use reqwest::Client;
 use serde_json::Value;
 use telemetry::clock::SystemClock;
@@ -23,7 +24,7 @@ fn settings(folder: &Path) -> Settings {
 
 async fn started(folder: &Path) -> Platform {
     let platform = Box::pin(Platform::start(&settings(folder), Arc::new(SystemClock))).await.unwrap();
-    platform.key_file().add("web".parse().unwrap(), &KEY.parse().unwrap(), vec![], Timestamp(0)).unwrap();
+    platform.key_file().add("web".parse().unwrap(), &KEY.parse().unwrap(), Scope::default(), Timestamp(0)).unwrap();
     platform
 }
 
@@ -78,7 +79,7 @@ async fn roles_are_only_what_is_asked_for() {
     let mut only = settings(folder.path());
     only.server.roles = vec![Role::Ingest];
     let platform = Box::pin(Platform::start(&only, Arc::new(SystemClock))).await.unwrap();
-    platform.key_file().add("web".parse().unwrap(), &KEY.parse().unwrap(), vec![], Timestamp(0)).unwrap();
+    platform.key_file().add("web".parse().unwrap(), &KEY.parse().unwrap(), Scope::default(), Timestamp(0)).unwrap();
     assert_eq!(post(&platform).await.0, 200);
     platform.stop().await.unwrap();
 

@@ -7,11 +7,15 @@ use axum::extract::State;
 use axum::response::Response;
 use contract::{SourceName, Timestamp};
 use ingest::WriteKey;
+use ingest::keys::Scope;
 use serde::Deserialize;
 use telemetry::clock::{Clock as _, SystemClock};
 
 use super::access::Change;
 use super::{Asking, Pages, Refused, show};
+
+/// How long the keys before are still taken after one was rotated here: a week.
+const OVERLAP_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
 
 pub(super) async fn page(State(pages): Asking, Extension(visitor): Extension<Visitor>) -> Response {
     show(pages.sources(None, &visitor).await)
@@ -22,20 +26,25 @@ pub(super) struct Adding {
     source: String,
     #[serde(default)]
     origins: String,
+    #[serde(default)]
+    event_types: String,
+    #[serde(default)]
+    rate: String,
 }
 
 pub(super) async fn add(State(pages): Asking, Change { asked, visitor, by }: Change<Adding>) -> Result<Response, Refused> {
-    let origins = asked.origins.split_whitespace().map(str::to_owned).collect();
     let key = WriteKey::generate();
-    let done = match SourceName::try_from(asked.source.trim().to_owned()) {
-        Ok(name) => match pages.settings.key_file().add(name.clone(), &key, origins, now()) {
-            Ok(_) => {
-                tracing::info!(by, source = name.as_str(), "a write key was made in the console");
-                Done::Added(name.as_str().to_owned(), key.reveal().to_owned())
-            }
-            Err(error) => Done::Refused(error.to_string()),
-        },
-        Err(error) => Done::Refused(error.to_string()),
+    let made = named(&asked.source).and_then(|name| {
+        let scope = scope(&asked)?;
+        pages.settings.key_file().add(name.clone(), &key, scope, now()).map_err(|error| error.to_string())?;
+        Ok(name)
+    });
+    let done = match made {
+        Ok(name) => {
+            tracing::info!(by, source = name.as_str(), "a write key was made in the console");
+            Done::Added(name.as_str().to_owned(), key.reveal().to_owned())
+        }
+        Err(why) => Done::Refused(why),
     };
     Ok(show(pages.sources(Some(done), &visitor).await))
 }
@@ -46,17 +55,49 @@ pub(super) struct Revoking {
 }
 
 pub(super) async fn revoke(State(pages): Asking, Change { asked, visitor, by }: Change<Revoking>) -> Result<Response, Refused> {
-    let done = match SourceName::try_from(asked.source) {
-        Ok(name) => match pages.settings.key_file().revoke(&name, now()) {
-            Ok(keys) => {
-                tracing::info!(by, source = name.as_str(), keys, "write keys were revoked in the console");
-                Done::Revoked(name.as_str().to_owned(), keys)
-            }
-            Err(error) => Done::Refused(error.to_string()),
-        },
-        Err(error) => Done::Refused(error.to_string()),
+    let revoked = named(&asked.source).and_then(|name| {
+        let keys = pages.settings.key_file().revoke(&name, None, now()).map_err(|error| error.to_string())?;
+        Ok((name, keys))
+    });
+    let done = match revoked {
+        Ok((name, keys)) => {
+            tracing::info!(by, source = name.as_str(), keys, "write keys were revoked in the console");
+            Done::Revoked(name.as_str().to_owned(), keys)
+        }
+        Err(why) => Done::Refused(why),
     };
     Ok(show(pages.sources(Some(done), &visitor).await))
+}
+
+/// A new key, and an end for those there are.
+pub(super) async fn rotate(State(pages): Asking, Change { asked, visitor, by }: Change<Revoking>) -> Result<Response, Refused> {
+    let (key, now) = (WriteKey::generate(), now());
+    let rotated = named(&asked.source).and_then(|name| {
+        let until = Timestamp(now.0.saturating_add(OVERLAP_MICROS));
+        let (_, ending) = pages.settings.key_file().rotate(&name, &key, now, until).map_err(|error| error.to_string())?;
+        Ok((name, ending, until))
+    });
+    let done = match rotated {
+        Ok((name, ending, until)) => {
+            tracing::info!(by, source = name.as_str(), ending, "a write key was rotated in the console");
+            Done::Rotated(name.as_str().to_owned(), key.reveal().to_owned(), super::second(until))
+        }
+        Err(why) => Done::Refused(why),
+    };
+    Ok(show(pages.sources(Some(done), &visitor).await))
+}
+
+fn named(source: &str) -> Result<SourceName, String> {
+    source.trim().parse().map_err(|error: contract::id::InvalidSourceName| error.to_string())
+}
+
+fn scope(asked: &Adding) -> Result<Scope, String> {
+    let names = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    let rate = match asked.rate.trim() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| format!("{text:?} is no number of events a second"))?),
+    };
+    Ok(Scope { allowed_origins: names(&asked.origins), event_types: names(&asked.event_types), events_per_second_max: rate })
 }
 
 fn now() -> Timestamp {
@@ -72,7 +113,10 @@ impl Pages {
                 digest: entry.digest.short(),
                 created_at: super::second(entry.created_at),
                 revoked_at: entry.revoked_at.map(super::second),
-                origins: entry.allowed_origins,
+                ended: !entry.is_live(now()),
+                origins: entry.scope.allowed_origins,
+                event_types: entry.scope.event_types,
+                rate: entry.scope.events_per_second_max,
             };
             keys.into_iter().map(key).collect::<Vec<Key>>()
         });
