@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchArgs;
 use crate::chaos::ChaosArgs;
 use crate::commands::audit::AuditArgs;
+use crate::commands::audit_log::AuditLogArgs;
 use crate::commands::backfill::BackfillArgs;
 use crate::commands::compact::CompactArgs;
 use crate::commands::config::ConfigArgs;
@@ -76,6 +77,7 @@ pub(crate) enum Command {
     Sql(SqlArgs),
     Reader(ReaderArgs),
     Token(TokenArgs),
+    AuditLog(AuditLogArgs),
     Audit(AuditArgs),
     Trace(TraceArgs),
     DeadLetters(DeadLettersArgs),
@@ -127,6 +129,8 @@ mod tests {
         check("tidegate serve --clock-skew soon", false);
         check("tidegate serve --data d --listen 127.0.0.1:0 --postgres 127.0.0.1:0 --roles ingest,pipeline --config f", true);
         check("tidegate micro --listen 127.0.0.1:0 --plan p --events-max 10", true);
+        check("tidegate audit-log", false);
+        check("tidegate audit-log verify --noted 0a --format json", true);
         check("tidegate micro --events-max 0", false);
         check("tidegate source add web --key k --origin https://a.example --origin https://b.example --data d", true);
         check("tidegate source list --format csv", true);

@@ -11,6 +11,7 @@ use serde_json::Value;
 use telemetry::logging;
 
 pub(crate) mod audit;
+pub(crate) mod audit_log;
 pub(crate) mod backfill;
 pub(crate) mod compact;
 pub(crate) mod config;

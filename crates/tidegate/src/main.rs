@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+mod acts;
 mod backfill;
 mod bench;
 mod chaos;
@@ -66,6 +67,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Sql(args) => Box::pin(commands::sql::run(args)).await,
         Command::Reader(args) => commands::reader::run(args),
         Command::Token(args) => commands::token::run(args),
+        Command::AuditLog(args) => commands::audit_log::run(args),
         Command::Audit(args) => Box::pin(commands::audit::run(args)).await,
         Command::Trace(args) => commands::trace::run(args).await,
         Command::DeadLetters(args) => commands::dead_letters::run(args).await,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use audit_log::AuditLog;
 use console::access::TokenFile;
 use console::postgres::ReaderFile;
 use ingest::KeyFile;
@@ -351,6 +352,11 @@ impl Settings {
     /// Where the console's tokens are.
     pub(crate) fn token_file(&self) -> TokenFile {
         TokenFile::at(self.console.token_file.clone().unwrap_or_else(|| self.data.join("tokens.json")))
+    }
+
+    /// Where administrative acts are told.
+    pub(crate) fn audit_log(&self) -> AuditLog {
+        AuditLog::at(self.data.join("audit.log"))
     }
 
     /// Where the lake is: a folder or a URL.

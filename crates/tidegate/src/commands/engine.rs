@@ -5,9 +5,10 @@ use clap::{Args, ValueEnum};
 use lake::Lake;
 use medallion::tables::Engine;
 use pipeline::engine::{self, Owners};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{DataArgs, say};
+use crate::acts;
 use crate::output::{self, Format};
 use crate::settings::{JournalKind, Settings};
 
@@ -50,7 +51,8 @@ pub(crate) async fn run(args: EngineArgs) -> anyhow::Result<bool> {
             To::Workers => Engine::Workers,
             To::Spark => Engine::Spark,
         };
-        let moved = engine::hand_over(&lake, to).await?;
+        let act = acts::tell(&settings, None, "engine.hand_over", to.as_str(), Value::Null)?;
+        let moved = act.done(engine::hand_over(&lake, to).await)?;
         say(&format!("The stream is {} {}.", possessive(to), if moved { "now" } else { "already" }));
     }
     let Owners { bronze, silver } = engine::owners(&lake).await?;

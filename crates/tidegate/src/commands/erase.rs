@@ -18,6 +18,7 @@ use telemetry::clock::{Clock as _, SystemClock};
 use tokio::sync::watch;
 
 use super::{LakeArgs, say};
+use crate::acts;
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
 use crate::settings::{JournalKind, Settings};
@@ -85,13 +86,20 @@ pub(crate) async fn run(args: EraseArgs) -> anyhow::Result<bool> {
         say("nothing was changed");
         return Ok(false);
     }
+    // Whose content it is does not belong into a log that stays.
+    let detail = json!({"user_ids": found.users.len(), "anonymous_ids": found.anonymous.len()});
+    let act = acts::tell(&settings, None, "erase", "a person", detail)?;
+    act.done(erase(&args, &lake, &settings, &found).await)
+}
+
+async fn erase(args: &EraseArgs, lake: &Lake, settings: &Settings, found: &Found) -> anyhow::Result<bool> {
     let bar = Bar::new();
     bar.say("taking the content out of Bronze");
     let now = Timestamp(SystemClock.now_micros());
-    let mut begun = erasure::begin(&lake, &found, now, rand::random()).await?;
-    Box::pin(wait(&mut begun, &lake, &settings, args.timeout, &bar)).await?;
+    let mut begun = erasure::begin(lake, found, now, rand::random()).await?;
+    Box::pin(wait(&mut begun, lake, settings, args.timeout, &bar)).await?;
     bar.say("taking out Silver, dead letters, Gold and old files");
-    let report = begun.finish(&lake, &settings.pipeline).await?;
+    let report = begun.finish(lake, &settings.pipeline).await?;
     bar.end();
     if let Some(path) = &args.report {
         write(path, &report).with_context(|| format!("cannot write the report to {}", path.display()))?;

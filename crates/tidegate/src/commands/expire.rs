@@ -8,6 +8,7 @@ use telemetry::clock::{Clock as _, SystemClock};
 
 use super::spinner::Spinner;
 use super::{LakeArgs, say};
+use crate::acts;
 use crate::output::{self, Format};
 
 /// Take out of the tables what is older than the settings say
@@ -34,7 +35,12 @@ pub(crate) async fn run(args: ExpireArgs) -> anyhow::Result<bool> {
     let spinner = Spinner::new();
     spinner.say("looking at what is no longer to be kept");
     let now = Timestamp(SystemClock.now_micros());
+    let act = if args.dry_run { None } else { Some(acts::tell(&settings, None, "expire", "the lake", Value::Null)?) };
     let expired = retention::expire(&lake, &settings.pipeline, now, args.dry_run).await;
+    let expired = match act {
+        Some(act) => act.done(expired),
+        None => expired,
+    };
     spinner.end();
     let expired = expired?;
     let columns = ["table", "kept from", "days", "files", "rows", "bytes"];

@@ -3,10 +3,11 @@
 use clap::{Args, Subcommand};
 use console::postgres::ReaderFileError;
 use contract::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use telemetry::clock::{Clock as _, SystemClock};
 
 use super::{DataArgs, say};
+use crate::acts;
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
 
@@ -67,9 +68,11 @@ pub(crate) fn run(args: ReaderArgs) -> anyhow::Result<bool> {
 }
 
 fn add(name: &str, password: Option<String>, data: &DataArgs) -> anyhow::Result<()> {
-    let file = data.load(Vec::new())?.settings.reader_file();
+    let settings = data.load(Vec::new())?.settings;
+    let file = settings.reader_file();
     let made = password.is_none();
-    let password = file.add(name, password, Timestamp(SystemClock.now_micros())).map_err(told)?;
+    let act = acts::tell(&settings, None, "reader.add", name, Value::Null)?;
+    let password = act.done(file.add(name, password, Timestamp(SystemClock.now_micros()))).map_err(told)?;
     output::text(&format!("{password}\n"))?;
     let once = if made { " It is shown this once." } else { "" };
     say(&format!("This is the password of the reader {name}; what proves it is in {}.{once}", file.path().display()));
@@ -89,7 +92,9 @@ fn list(format: Format, data: &DataArgs) -> anyhow::Result<()> {
 }
 
 fn revoke(name: &str, data: &DataArgs) -> anyhow::Result<()> {
-    data.load(Vec::new())?.settings.reader_file().revoke(name).map_err(told)?;
+    let settings = data.load(Vec::new())?.settings;
+    let act = acts::tell(&settings, None, "reader.revoke", name, Value::Null)?;
+    act.done(settings.reader_file().revoke(name)).map_err(told)?;
     say(&format!("The reader {name} may read no more; connections that are open stay open until they end."));
     Ok(())
 }

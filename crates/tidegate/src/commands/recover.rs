@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::dead_letters::FilterArgs;
 use super::{LakeArgs, say};
+use crate::acts;
 use crate::jobs::Job;
 use crate::output::{self, Format};
 use crate::platform;
@@ -97,6 +98,7 @@ pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<bool> {
     let plan = platform::plan(settings.plan.file.as_deref())?;
     let (total, mut letters) = recovery::letters(&lake, &filter).await?;
     let target = if args.dry_run || total == 0 { None } else { Some(Target::open(&settings).await?) };
+    let act = if args.dry_run { None } else { Some(acts::tell(&settings, None, "recover", &command, json!({"dead_letters": total}))?) };
     let bar = bar(total);
     let job = (!args.dry_run).then(|| Job::begin(&settings.data, command, &bar));
     let put_through = async {
@@ -122,6 +124,10 @@ pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<bool> {
         })
     };
     let outcome = Box::pin(put_through).await;
+    let outcome = match act {
+        Some(act) => act.done(outcome),
+        None => outcome,
+    };
     if let Some(job) = job {
         job.end(outcome.as_ref().map(String::as_str));
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::rebuilding::Bar;
 use super::{LakeArgs, say};
+use crate::acts;
 use crate::jobs::Job;
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
@@ -62,7 +63,8 @@ fn day(text: &str) -> Result<chrono::NaiveDate, String> {
 pub(crate) async fn run(args: ReplayArgs) -> anyhow::Result<bool> {
     let (lake, settings) = args.lake.open_with_settings().await?;
     if args.drop {
-        replay::drop_build(&lake, &args.into).await.map_err(misuse)?;
+        let act = acts::tell(&settings, None, "replay.drop", &args.into, Value::Null)?;
+        act.done(replay::drop_build(&lake, &args.into).await).map_err(misuse)?;
         say(&format!("the rebuild {} is removed", args.into));
         return Ok(true);
     }
@@ -81,7 +83,12 @@ async fn rebuild(args: &ReplayArgs, lake: &Lake, settings: &Settings, bar: &Bar)
     let replay = Replay { into: args.into.clone(), from: args.from, to: args.to, index_folder };
     let watcher = |progress: Progress| bar.show(progress);
     let rebuilt = replay.run(lake, &settings.pipeline, &watcher).await.map_err(misuse)?;
-    let cut_over = if args.cut_over { Some(replay.cut_over(lake, &settings.pipeline, &watcher).await.map_err(misuse)?) } else { None };
+    let cut_over = if args.cut_over {
+        let act = acts::tell(settings, None, "replay.cut_over", &args.into, Value::Null)?;
+        Some(act.done(replay.cut_over(lake, &settings.pipeline, &watcher).await).map_err(misuse)?)
+    } else {
+        None
+    };
     bar.end();
     print(args.format, &rebuilt, cut_over.as_ref())?;
     Ok(match cut_over {

@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use lake::Lake;
 use pipeline::care::{self, Restored, Since};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{LakeArgs, say};
+use crate::acts;
 use crate::output::{self, Format};
 
 /// Versions that are listed.
@@ -48,14 +49,19 @@ fn time(text: &str) -> Result<DateTime<Utc>, String> {
 }
 
 pub(crate) async fn run(args: RestoreArgs) -> anyhow::Result<bool> {
-    let lake = args.lake.open().await?;
+    let (lake, settings) = args.lake.open_with_settings().await?;
     let since = match (args.version, args.time) {
         (Some(version), _) => Since::Version(version),
         (None, Some(time)) => Since::Time(time),
         (None, None) if args.dry_run => bail!("say up to when with --version or --time"),
         (None, None) => return list(&lake, &args).await,
     };
-    let restored = care::restore(&lake, &args.table, since, args.dry_run).await?;
+    let act = if args.dry_run { None } else { Some(acts::tell(&settings, None, "restore", &args.table, Value::Null)?) };
+    let restored = care::restore(&lake, &args.table, since, args.dry_run).await;
+    let restored = match act {
+        Some(act) => act.done(restored),
+        None => restored,
+    }?;
     print(&args, &restored)?;
     match (&restored.made, restored.restoration.versions.is_empty()) {
         (Some(version), _) => {

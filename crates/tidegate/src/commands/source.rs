@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use telemetry::clock::{Clock as _, SystemClock};
 
 use super::{DataArgs, say};
+use crate::acts;
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
 
@@ -101,21 +102,26 @@ pub(crate) fn run(args: SourceArgs) -> anyhow::Result<bool> {
 }
 
 fn add(name: &str, key: Option<String>, scope: Scope, data: &DataArgs) -> anyhow::Result<()> {
-    let file = data.load(Vec::new())?.settings.key_file();
+    let settings = data.load(Vec::new())?.settings;
+    let file = settings.key_file();
     let (name, made) = (source_name(name)?, key.is_none());
     let key = write_key(key)?;
     scope.check().map_err(|error| Misuse(error.to_string()))?;
-    file.add(name.clone(), &key, scope, now())?;
+    let told = acts::tell(&settings, None, "source.add", name.as_str(), json!({"key": key.digest().short(), "scope": scope}))?;
+    told.done(file.add(name.clone(), &key, scope, now()))?;
     tell(&name, &key, made, &file)
 }
 
 fn rotate(name: &str, key: Option<String>, overlap: Duration, data: &DataArgs) -> anyhow::Result<()> {
-    let file = data.load(Vec::new())?.settings.key_file();
+    let settings = data.load(Vec::new())?.settings;
+    let file = settings.key_file();
     let (name, made) = (source_name(name)?, key.is_none());
     let (key, now) = (write_key(key)?, now());
     let micros = i64::try_from(overlap.as_micros()).map_err(|_| Misuse("--overlap is too long".to_owned()))?;
     let until = Timestamp(now.0.saturating_add(micros));
-    let (_, ending) = file.rotate(&name, &key, now, until)?;
+    let detail = json!({"key": key.digest().short(), "others_until": until.to_rfc3339()});
+    let told = acts::tell(&settings, None, "source.rotate", name.as_str(), detail)?;
+    let (_, ending) = told.done(file.rotate(&name, &key, now, until))?;
     tell(&name, &key, made, &file)?;
     let (keys, end) = if ending == 1 { ("1 key", "ends") } else { (&*format!("{ending} keys"), "end") };
     say(&format!("{keys} that it had before {end} at {}, and may be revoked sooner.", until.to_rfc3339()));
@@ -160,8 +166,9 @@ fn list(format: Format, data: &DataArgs) -> anyhow::Result<()> {
 }
 
 fn revoke(name: &str, which: Option<&str>, data: &DataArgs) -> anyhow::Result<()> {
-    let file = data.load(Vec::new())?.settings.key_file();
-    let revoked = file.revoke(&source_name(name)?, which, now())?;
+    let settings = data.load(Vec::new())?.settings;
+    let told = acts::tell(&settings, None, "source.revoke", name, json!({"only": which}))?;
+    let revoked = told.done(settings.key_file().revoke(&source_name(name)?, which, now()))?;
     say(&format!("Revoked {revoked} {} of the source {name}.", if revoked == 1 { "key" } else { "keys" }));
     Ok(())
 }

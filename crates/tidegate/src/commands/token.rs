@@ -3,10 +3,11 @@
 use clap::{Args, Subcommand, ValueEnum};
 use console::access::{Role, TokenFileError};
 use contract::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use telemetry::clock::{Clock as _, SystemClock};
 
 use super::{DataArgs, say};
+use crate::acts;
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
 
@@ -74,12 +75,14 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<bool> {
 }
 
 fn add(name: &str, role: RoleArg, data: &DataArgs) -> anyhow::Result<()> {
-    let file = data.load(Vec::new())?.settings.token_file();
+    let settings = data.load(Vec::new())?.settings;
+    let file = settings.token_file();
     let role = match role {
         RoleArg::Read => Role::Read,
         RoleArg::Admin => Role::Admin,
     };
-    let token = file.add(name, role, Timestamp(SystemClock.now_micros())).map_err(told)?;
+    let act = acts::tell(&settings, None, "token.add", name, json!({"role": role.as_str()}))?;
+    let token = act.done(file.add(name, role, Timestamp(SystemClock.now_micros()))).map_err(told)?;
     output::text(&format!("{token}\n"))?;
     say(&format!(
         "This is the token of {name}, who may {}; a digest of it is in {}. It is shown this once.",
@@ -102,7 +105,9 @@ fn list(format: Format, data: &DataArgs) -> anyhow::Result<()> {
 }
 
 fn revoke(name: &str, data: &DataArgs) -> anyhow::Result<()> {
-    data.load(Vec::new())?.settings.token_file().revoke(name).map_err(told)?;
+    let settings = data.load(Vec::new())?.settings;
+    let act = acts::tell(&settings, None, "token.revoke", name, Value::Null)?;
+    act.done(settings.token_file().revoke(name)).map_err(told)?;
     say(&format!("The token of {name} is none any more, and whoever signed in with it is signed out."));
     Ok(())
 }

@@ -6,13 +6,15 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use contract::{SourceName, Timestamp};
-use ingest::WriteKey;
 use ingest::keys::Scope;
+use ingest::{KeyFile, WriteKey};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use telemetry::clock::{Clock as _, SystemClock};
 
 use super::access::Change;
 use super::{Asking, Pages, Refused, show};
+use crate::acts;
 
 /// How long the keys before are still taken after one was rotated here: a week.
 const OVERLAP_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
@@ -36,7 +38,9 @@ pub(super) async fn add(State(pages): Asking, Change { asked, visitor, by }: Cha
     let key = WriteKey::generate();
     let made = named(&asked.source).and_then(|name| {
         let scope = scope(&asked)?;
-        pages.settings.key_file().add(name.clone(), &key, scope, now()).map_err(|error| error.to_string())?;
+        scope.check().map_err(|error| error.to_string())?;
+        let detail = json!({"key": key.digest().short(), "scope": scope});
+        pages.act(&by, "source.add", &name, detail, |file| file.add(name.clone(), &key, scope, now()))?;
         Ok(name)
     });
     let done = match made {
@@ -56,7 +60,7 @@ pub(super) struct Revoking {
 
 pub(super) async fn revoke(State(pages): Asking, Change { asked, visitor, by }: Change<Revoking>) -> Result<Response, Refused> {
     let revoked = named(&asked.source).and_then(|name| {
-        let keys = pages.settings.key_file().revoke(&name, None, now()).map_err(|error| error.to_string())?;
+        let keys = pages.act(&by, "source.revoke", &name, Value::Null, |file| file.revoke(&name, None, now()))?;
         Ok((name, keys))
     });
     let done = match revoked {
@@ -74,7 +78,8 @@ pub(super) async fn rotate(State(pages): Asking, Change { asked, visitor, by }: 
     let (key, now) = (WriteKey::generate(), now());
     let rotated = named(&asked.source).and_then(|name| {
         let until = Timestamp(now.0.saturating_add(OVERLAP_MICROS));
-        let (_, ending) = pages.settings.key_file().rotate(&name, &key, now, until).map_err(|error| error.to_string())?;
+        let detail = json!({"key": key.digest().short(), "others_until": until.to_rfc3339()});
+        let (_, ending) = pages.act(&by, "source.rotate", &name, detail, |file| file.rotate(&name, &key, now, until))?;
         Ok((name, ending, until))
     });
     let done = match rotated {
@@ -105,6 +110,19 @@ fn now() -> Timestamp {
 }
 
 impl Pages {
+    /// Changes the write keys for somebody, once the audit log has it.
+    fn act<T>(
+        &self,
+        by: &str,
+        act: &'static str,
+        name: &SourceName,
+        detail: Value,
+        change: impl FnOnce(&KeyFile) -> Result<T, ingest::keys::Error>,
+    ) -> Result<T, String> {
+        let told = acts::tell(&self.settings, Some(by), act, name.as_str(), detail).map_err(|error| format!("{error:#}"))?;
+        told.done(change(&self.settings.key_file())).map_err(|error| error.to_string())
+    }
+
     async fn sources(&self, done: Option<Done>, visitor: &Visitor) -> Page {
         let keys = self.settings.key_file().list().map_err(|error| error.to_string());
         let keys = keys.map(|keys| {
