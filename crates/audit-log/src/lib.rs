@@ -216,7 +216,7 @@ impl AuditLog {
     /// [`Error::Io`]. A log that is not there is sound and empty.
     pub fn verify(&self, noted: Option<&str>, mut each: impl FnMut(&Entry, &str)) -> Result<Verified, Error> {
         let mut head = Head { number: 0, digest: NOTHING.to_owned() };
-        let mut verified = |head: Head, broken, seen: bool| Verified { head, broken, has_noted: noted.is_none() || seen };
+        let verified = |head: Head, broken, seen: bool| Verified { head, broken, has_noted: noted.is_none() || seen };
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(verified(head, None, false)),

@@ -62,7 +62,7 @@ fn every_change_is_seen_and_where_it_is() {
         ("the first taken out", again(&lines[1..]), 1),
         ("put in", again(&twice), 3),
         ("a line of nothing", format!("{sound}\n"), 7),
-        ("half a line", format!("{sound}{}", &lines[0][..20]), 7),
+        ("half a line", format!("{sound}{}", lines[0].get(..20).unwrap()), 7),
         ("something else", format!("hello\n{sound}"), 1),
     ] {
         fs::write(log.path(), &changed).unwrap();
