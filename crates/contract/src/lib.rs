@@ -7,6 +7,7 @@ pub mod erasure;
 pub mod event;
 pub mod id;
 pub mod json;
+pub mod mask;
 pub mod plan;
 pub mod receipt;
 pub mod time;

@@ -8,7 +8,10 @@
 //! unknown_types: allow             # allow | violation
 //! require_subject: false           # must every event have user_id or anonymous_id?
 //! sources:
-//!   web: {policy: flag}
+//!   web: {policy: flag, client_address: truncate}   # keep | truncate | drop, instead of the gate's setting
+//! pii:                             # what is personal in events of every type
+//!   /context/ip: truncate          # none | hash | drop | truncate
+//! consent: {required: [analytics], unknown: deny}   # without it, only that an event came is kept
 //! definitions:                     # JSON Schemas to refer to as "#/$defs/currency"
 //!   currency: {type: string, pattern: "^[A-Z]{3}$"}
 //! types:
@@ -26,17 +29,19 @@
 //!
 //! A property that is `null` counts as absent. `format` is checked, `pattern` is a regular expression without look-around (so that it takes linear
 //! time), and nothing is ever fetched: a `$ref` reaches only what is in the plan. `pii` (`none`, `hash`, `drop`, `truncate`) may stand in the schema of a
-//! property, of its `properties` and `items`, and in a definition it refers to; reading the plan collects the marks, see [`Plan::pii`].
+//! property, of its `properties` and `items`, and in a definition it refers to; reading the plan collects the marks, see [`Plan::pii`]. What they come to is in [`crate::mask`].
 
 use std::collections::BTreeMap;
 
 use rules::Rules;
 use serde_json::{Map, Value, json};
 
+use crate::mask::Masks;
 use crate::{Event, SourceName, Violation};
 
 mod column;
 mod compile;
+mod consent;
 pub mod diff;
 mod error;
 mod file;
@@ -46,8 +51,9 @@ mod shape;
 mod tests;
 
 pub use column::Column;
+pub use consent::{Consent, UnknownConsent};
 pub use error::Error;
-pub use pii::{Pii, PiiMark};
+pub use pii::{ClientAddress, Pii, PiiMark};
 pub use rules::{Policy, UnknownTypes, VIOLATIONS_MAX};
 pub use shape::{Field, Shape};
 
@@ -56,9 +62,20 @@ pub use shape::{Field, Shape};
 pub struct Plan {
     version: String,
     rules: Rules,
-    sources: BTreeMap<SourceName, Policy>,
+    sources: BTreeMap<SourceName, Source>,
+    /// What is marked in every type, and so in one that the plan does not name.
+    pii: Vec<PiiMark>,
+    masks: Masks,
+    consent: Consent,
     definitions: Map<String, Value>,
     types: BTreeMap<String, compile::EventType>,
+}
+
+/// What the plan says of one source.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    policy: Option<Policy>,
+    client_address: Option<ClientAddress>,
 }
 
 impl Plan {
@@ -95,7 +112,7 @@ impl Plan {
 
     /// What happens to an event of this source that breaks the plan.
     pub fn policy(&self, source: &SourceName) -> Policy {
-        self.sources.get(source).copied().unwrap_or(self.rules.policy)
+        self.sources.get(source).and_then(|source| source.policy).unwrap_or(self.rules.policy)
     }
 
     /// What is wrong with the event under this plan, at most [`VIOLATIONS_MAX`] things; empty when nothing is.
@@ -126,14 +143,35 @@ impl Plan {
         found.schemas.iter().map(field).collect()
     }
 
-    /// The properties of an event type with personal data, in order of place. Marks of [`Pii::None`] are left out.
+    /// The places with personal data in events of a type, those that are marked in every type first. Marks of [`Pii::None`] are left out.
     pub fn pii(&self, event_type: &str) -> &[PiiMark] {
-        self.types.get(event_type).map_or(&[], |found| &found.pii)
+        self.types.get(event_type).map_or(&self.pii, |found| &found.pii)
+    }
+
+    /// The same, as what an event of this type is masked with.
+    pub fn masks(&self, event_type: &str) -> &Masks {
+        self.types.get(event_type).map_or(&self.masks, |found| &found.masks)
+    }
+
+    /// Whether anything is marked in any type: then what cannot be read may hold personal data too.
+    pub fn marks_any(&self) -> bool {
+        !self.masks.is_empty() || self.types.values().any(|found| !found.masks.is_empty())
+    }
+
+    /// Whether the content of an event may be kept, by what its person has consented to.
+    pub fn has_consent(&self, event: &Event) -> bool {
+        let own = self.types.get(&event.event_type).and_then(|found| found.consent.as_ref());
+        own.unwrap_or(&self.consent).allows(event)
+    }
+
+    /// What is kept of the address that this source's clients send from, where the plan says so.
+    pub fn client_address(&self, source: &SourceName) -> Option<ClientAddress> {
+        self.sources.get(source)?.client_address
     }
 
     /// What surely happens to an event that breaks the plan, whichever source it is of: it is rejected only where every source's is.
     pub fn policy_of_all(&self) -> Policy {
-        let milder = self.sources.values().copied().find(|policy| *policy != Policy::Reject);
+        let milder = self.sources.values().filter_map(|source| source.policy).find(|policy| *policy != Policy::Reject);
         if self.rules.policy == Policy::Reject { milder.unwrap_or(Policy::Reject) } else { self.rules.policy }
     }
 

@@ -28,6 +28,7 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cloudevents::{data_is_json, is_json};
 pub use exposure::FEATURE_EXPOSURE;
 
 /// The longest event type, in characters.

@@ -1,5 +1,7 @@
 //! What clients are told.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -10,6 +12,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::error::spoken;
+use crate::judge::Why;
 
 /// What became of the events of a request.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -19,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) rejected: Vec<Notice>,
     pub(crate) quarantined: Vec<Notice>,
     pub(crate) flagged: Vec<Notice>,
+    /// How many of those that were taken are kept without their content.
+    pub(crate) kept_out: BTreeMap<Why, u64>,
 }
 
 /// What is wrong with one event.

@@ -1,11 +1,13 @@
 //! What a request says of the client that sent it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use axum::http::HeaderMap;
 use axum::http::header::USER_AGENT;
+use contract::mask;
+use contract::plan::ClientAddress;
 
-use crate::config::{ClientAddress, Config};
+use crate::config::Config;
 use crate::form::Query;
 
 /// The longest `User-Agent` that is kept, in bytes.
@@ -16,7 +18,8 @@ const RETRY_HEADERS: [&str; 4] = ["x-retry-count", "rsa-retry-attempt", "x-retry
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
-    pub(crate) address: Option<String>,
+    /// Where the request came from; [`kept`] says what may be stored of it.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) user_agent: Option<String>,
     pub(crate) retries: Option<u32>,
 }
@@ -25,7 +28,7 @@ impl Caller {
     pub(crate) fn of(headers: &HeaderMap, query: &Query, peer: Option<IpAddr>, config: &Config) -> Self {
         let address = forwarded(headers, "x-forwarded-for", config.trusted_proxies).and_then(|text| parse_address(&text)).or(peer);
         Self {
-            address: address.and_then(|address| kept(address, config.client_address)).map(|address| address.to_string()),
+            address,
             user_agent: headers
                 .get(USER_AGENT)
                 .map(|value| cut(&String::from_utf8_lossy(value.as_bytes())))
@@ -50,18 +53,12 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(socket)
 }
 
-fn kept(address: IpAddr, policy: ClientAddress) -> Option<IpAddr> {
-    match (policy, address.to_canonical()) {
-        (ClientAddress::Drop, _) => None,
-        (ClientAddress::Keep, address) => Some(address),
-        (ClientAddress::Truncate, IpAddr::V4(v4)) => {
-            let [a, b, c, _] = v4.octets();
-            Some(Ipv4Addr::new(a, b, c, 0).into())
-        }
-        (ClientAddress::Truncate, IpAddr::V6(v6)) => {
-            let [a, b, c, ..] = v6.segments();
-            Some(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into())
-        }
+/// What is stored of an address.
+pub(crate) fn kept(address: IpAddr, policy: ClientAddress) -> Option<IpAddr> {
+    match policy {
+        ClientAddress::Drop => None,
+        ClientAddress::Keep => Some(address.to_canonical()),
+        ClientAddress::Truncate => Some(mask::network(address)),
     }
 }
 
@@ -86,9 +83,10 @@ mod tests {
     }
 
     fn check_address(forwarded_for: &[(&'static str, &str)], trusted_proxies: u8, policy: ClientAddress, expect: Option<&str>) {
-        let config = Config { trusted_proxies, client_address: policy, ..Config::default() };
+        let config = Config { trusted_proxies, ..Config::default() };
         let caller = Caller::of(&headers(forwarded_for), &Query::default(), Some("203.0.113.9".parse().unwrap()), &config);
-        assert_eq!(caller.address.as_deref(), expect, "{forwarded_for:?} {trusted_proxies} {policy:?}");
+        let stored = caller.address.and_then(|address| kept(address, policy)).map(|address| address.to_string());
+        assert_eq!(stored.as_deref(), expect, "{forwarded_for:?} {trusted_proxies} {policy:?}");
     }
 
     #[test]

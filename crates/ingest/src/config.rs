@@ -1,8 +1,10 @@
 //! The bounds of the gate.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::json;
+use contract::plan::ClientAddress;
 use serde::{Deserialize, Serialize};
 
 const KIB: usize = 1024;
@@ -57,23 +59,12 @@ pub struct Config {
     /// How many proxies stand in front of the gate. The client's address, scheme and host are then taken from the `X-Forwarded-*` headers those
     /// proxies write; with 0 the headers are not trusted.
     pub trusted_proxies: u8,
-    /// What is kept of the client's address.
+    /// What is kept of the client's address, for sources of which the tracking plan does not say it.
     pub client_address: ClientAddress,
     /// The address under which clients reach the gate, such as `https://events.example.com`, where it cannot be told from the request.
     pub public_url: Option<String>,
-}
-
-/// What is kept of the client's address.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAddress {
-    /// All of it.
-    #[default]
-    Keep,
-    /// The network: the first 24 bits of IPv4, the first 48 bits of IPv6.
-    Truncate,
-    /// Nothing.
-    Drop,
+    /// The file with the key of the hashes that stand for personal data, 64 hexadecimal digits; without it one is made in the data folder. All gates must have the same, so that a person has one hash.
+    pub pii_key_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -100,6 +91,7 @@ impl Default for Config {
             trusted_proxies: 0,
             client_address: ClientAddress::default(),
             public_url: None,
+            pii_key_file: None,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use axum::http::header::ORIGIN;
-use contract::{Erased, Plan, Timestamp};
+use contract::plan::ClientAddress;
+use contract::{Erased, Plan, SourceName, Timestamp, mask};
 use journal::Sink;
 use telemetry::clock::{SharedClock, SystemClock};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) memory: Arc<Budget>,
     pub(crate) rates: Rates,
     pub(crate) sifting: Semaphore,
+    pub(crate) pii_key: mask::Key,
     plan: RwLock<Arc<Plan>>,
     erased: RwLock<Arc<Erased>>,
     clock: SharedClock,
@@ -54,6 +56,7 @@ pub struct Builder {
     clock: SharedClock,
     config: Config,
     over_tls: bool,
+    pii_key: mask::Key,
 }
 
 impl Builder {
@@ -85,6 +88,13 @@ impl Builder {
         self
     }
 
+    /// The key of the hashes that stand for personal data; without this it is one of this gate's own, and nobody else's hashes are like its.
+    #[must_use]
+    pub fn pii_key(mut self, key: mask::Key) -> Self {
+        self.pii_key = key;
+        self
+    }
+
     /// The gate, open.
     ///
     /// # Errors
@@ -102,6 +112,7 @@ impl Builder {
             requests: Arc::new(Semaphore::new(config.requests_max)),
             config,
             over_tls: self.over_tls,
+            pii_key: self.pii_key,
             plan: RwLock::new(self.plan),
             erased: RwLock::default(),
             clock: self.clock,
@@ -124,6 +135,7 @@ impl Gate {
             clock: Arc::new(SystemClock),
             config: Config::default(),
             over_tls: false,
+            pii_key: mask::Key::new(rand::random()),
         }
     }
 
@@ -196,6 +208,11 @@ impl Inner {
 
     pub(crate) fn erased(&self) -> Arc<Erased> {
         Arc::clone(&self.erased.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is stored of the addresses of a source's clients.
+    pub(crate) fn client_address(&self, source: &SourceName) -> ClientAddress {
+        self.plan().client_address(source).unwrap_or(self.config.client_address)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

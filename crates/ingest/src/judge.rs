@@ -1,10 +1,12 @@
 //! Decides on one event: is it sound, is it within the plan, and what follows.
 
+use contract::mask::{self, Masked};
 use contract::plan::Policy;
 use contract::wire::{self, Envelope};
-use contract::{Erased, EventId, Plan, Timestamp, Verdict, Violation, WireFormat, json};
+use contract::{Erased, Event, EventId, Plan, Timestamp, Verdict, Violation, WireFormat, json};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::keys::Scope;
 
@@ -20,6 +22,11 @@ pub(crate) struct Rules<'a> {
     pub(crate) json: &'a json::Limits,
     pub(crate) event_bytes_max: usize,
     pub(crate) erased: &'a Erased,
+    /// The envelope as it came.
+    pub(crate) raw_envelope: Option<&'a RawValue>,
+    pub(crate) pii_key: &'a mask::Key,
+    /// Whether a gate has had it before, and masked what the plan of that time marked.
+    pub(crate) masked_before: bool,
 }
 
 /// What comes of it.
@@ -31,44 +38,105 @@ pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     /// Why; empty for [`Verdict::Accepted`] only.
     pub(crate) violations: Vec<Violation>,
-    /// Its content is to be kept out: a person asked for it.
-    pub(crate) erased: bool,
+    /// What is stored of its content.
+    pub(crate) kept: Kept,
+}
+
+/// What is stored of an event's content.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Kept {
+    /// All of it, of a refused one its front.
+    Whole,
+    /// What is left once the personal data that the plan marks is out of it.
+    Masked(Masked),
+    /// Nothing, for it cannot be read, and the plan marks personal data that may be anywhere in it.
+    Nothing,
+    /// Nothing, and it is known for what was kept out.
+    Out(Why),
+}
+
+/// Why the content of an event is kept out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Why {
+    /// Its person asked to be erased.
+    Erased,
+    /// Its person has not consented to what the plan asks for.
+    NoConsent,
+}
+
+impl Why {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Erased => "erased",
+            Self::NoConsent => "no_consent",
+        }
+    }
 }
 
 impl Judgement {
-    pub(crate) fn refused(event_id: Option<EventId>, violations: Vec<Violation>) -> Self {
-        Self { event_id, sent_at: None, verdict: Verdict::Refused, violations, erased: false }
+    /// Of what cannot be read.
+    pub(crate) fn refused(event_id: Option<EventId>, violations: Vec<Violation>, plan: &Plan) -> Self {
+        let kept = if plan.marks_any() { Kept::Nothing } else { Kept::Whole };
+        Self { event_id, sent_at: None, verdict: Verdict::Refused, violations, kept }
     }
 }
 
 pub(crate) fn judge(payload: &[u8], rules: &Rules<'_>) -> Judgement {
     if payload.len() > rules.event_bytes_max {
         let message = format!("has {} bytes, at most {} are taken; send less in one event", payload.len(), rules.event_bytes_max);
-        return Judgement::refused(readable_id(payload, rules.format), vec![Violation::new("event_too_large", "", message)]);
+        let violations = vec![Violation::new("event_too_large", "", message)];
+        return Judgement::refused(readable_id(payload, rules.format), violations, rules.plan);
     }
     let event = match wire::decode_in(rules.format, payload, rules.envelope, rules.json) {
         Ok(event) => event,
-        Err(violations) => return Judgement::refused(readable_id(payload, rules.format), violations),
+        Err(violations) => return Judgement::refused(readable_id(payload, rules.format), violations, rules.plan),
     };
-    if rules.erased.has(&event) {
-        return Judgement { event_id: event.event_id, sent_at: None, verdict: Verdict::Accepted, violations: Vec::new(), erased: true };
+    let out = if rules.erased.has(&event) { Some(Why::Erased) } else { Some(Why::NoConsent).filter(|_| !rules.plan.has_consent(&event)) };
+    if let Some(why) = out {
+        return Judgement {
+            event_id: event.event_id,
+            sent_at: None,
+            verdict: Verdict::Accepted,
+            violations: Vec::new(),
+            kept: Kept::Out(why),
+        };
     }
+    let (verdict, violations) = decide(&event, rules);
+    let masks = rules.plan.masks(&event.event_type);
+    if masks.is_empty() {
+        return Judgement { event_id: event.event_id, sent_at: event.sent_at, verdict, violations, kept: Kept::Whole };
+    }
+    match masks.mask(rules.format, payload, rules.raw_envelope, rules.pii_key, rules.json) {
+        Ok(masked) => Judgement { event_id: event.event_id, sent_at: event.sent_at, verdict, violations, kept: Kept::Masked(masked) },
+        Err(problem) => {
+            let violations = vec![Violation::new("cannot_be_masked", "", problem.to_string())];
+            Judgement::refused(event.event_id, violations, rules.plan)
+        }
+    }
+}
+
+fn decide(event: &Event, rules: &Rules<'_>) -> (Verdict, Vec<Violation>) {
     if !rules.scope.allows_type(&event.event_type) {
         let message = format!(
             "may not be {:?} with this key, which is for {}; send it with a key that may",
             event.event_type,
             rules.scope.event_types.join(", ")
         );
-        return Judgement::refused(event.event_id, vec![Violation::new("event_type_not_allowed", type_field(rules.format), message)]);
+        return (Verdict::Refused, vec![Violation::new("event_type_not_allowed", type_field(rules.format), message)]);
     }
-    let violations = rules.plan.validate(&event);
+    let mut violations = rules.plan.validate(event);
+    if rules.masked_before {
+        // What was masked need not look as the plan wants it to.
+        let masks = rules.plan.masks(&event.event_type);
+        violations.retain(|violation| !masks.explains(&violation.field, event));
+    }
     let verdict = match (violations.is_empty(), rules.policy) {
         (true, _) => Verdict::Accepted,
         (false, Policy::Quarantine) => Verdict::Quarantined,
         (false, Policy::Reject) => Verdict::Refused,
         (false, Policy::Flag) => Verdict::Flagged,
     };
-    Judgement { event_id: event.event_id, sent_at: event.sent_at, verdict, violations, erased: false }
+    (verdict, violations)
 }
 
 /// Where a client of this format says what type an event is of.
@@ -114,8 +182,19 @@ mod tests {
         let plan = Plan::parse(PLAN, "plan.json").unwrap();
         let envelope = Envelope { call: Some("track".to_owned()), ..Envelope::default() };
         let (json, erased, scope) = (json::Limits::default(), Erased::default(), Scope::default());
-        let rules =
-            Rules { plan: &plan, policy, scope: &scope, format, envelope: &envelope, json: &json, event_bytes_max: 200, erased: &erased };
+        let rules = Rules {
+            plan: &plan,
+            policy,
+            scope: &scope,
+            format,
+            envelope: &envelope,
+            json: &json,
+            event_bytes_max: 200,
+            erased: &erased,
+            raw_envelope: None,
+            pii_key: &mask::Key::new([7; 32]),
+            masked_before: false,
+        };
         let judgement = judge(payload.as_bytes(), &rules);
         let violations: Vec<(&str, &str)> =
             judgement.violations.iter().map(|violation| (violation.code.as_str(), violation.field.as_str())).collect();

@@ -32,7 +32,7 @@ mod router;
 mod settings;
 mod sift;
 
-pub use again::judge_again;
+pub use again::{Again, judge_again, judge_ahead};
 pub use config::Config;
 pub use error::Error;
 pub use gate::{Builder, Gate};

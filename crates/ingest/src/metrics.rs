@@ -20,6 +20,10 @@ pub fn describe() {
     );
     describe_counter!("tidegate_ingest_accepted_total", "Events accepted, by source and verdict");
     describe_counter!("tidegate_ingest_refused_total", "Events refused and kept as dead letters, by source and code");
+    describe_counter!(
+        "tidegate_ingest_kept_out_total",
+        "Events accepted of which only that they came is kept, by source and reason (erased, no_consent)"
+    );
     describe_counter!("tidegate_ingest_retried_requests_total", "Requests that the client says it had sent before");
     describe_counter!("tidegate_ingest_client_metrics_total", "Reports of clients about themselves, thrown away");
     describe_counter!("tidegate_ingest_keys_unreadable_total", "Failed attempts to read the file of write keys");
@@ -77,6 +81,9 @@ pub(crate) fn events(source: &SourceName, answer: &Result<Report, Error>) {
                     counter!("tidegate_ingest_accepted_total", "source" => source.to_owned(), "verdict" => verdict.as_str())
                         .increment(count as u64);
                 }
+            }
+            for (why, count) in &report.kept_out {
+                counter!("tidegate_ingest_kept_out_total", "source" => source.to_owned(), "reason" => why.as_str()).increment(*count);
             }
             for notice in &report.rejected {
                 refused(notice.code(), 1);

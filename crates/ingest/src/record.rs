@@ -1,19 +1,21 @@
 //! Writes the gate's note on each event and makes it a record of the journal.
 
 use bytes::Bytes;
+use contract::plan::ClientAddress;
 use contract::{EventId, Identity, Receipt, SourceName, Timestamp, Verdict, WireFormat, id};
 use journal::Record;
 use serde_json::value::RawValue;
 
 use crate::Error;
-use crate::caller::Caller;
-use crate::judge::Judgement;
+use crate::caller::{Caller, kept};
+use crate::judge::{Judgement, Kept};
 
 /// What is the same for all events of a request.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) source: SourceName,
     pub(crate) caller: Caller,
+    pub(crate) client_address: ClientAddress,
     pub(crate) format: WireFormat,
     pub(crate) plan_version: String,
     pub(crate) envelope: Option<Box<RawValue>>,
@@ -40,7 +42,7 @@ impl Scribe {
             verdict: Verdict::Accepted,
             violations: Vec::new(),
             plan_version: shared.plan_version,
-            client_ip: shared.caller.address,
+            client_ip: shared.caller.address.and_then(|address| kept(address, shared.client_address)).map(|address| address.to_string()),
             user_agent: shared.caller.user_agent,
             envelope: shared.envelope,
             client_retries: shared.caller.retries,
@@ -56,8 +58,6 @@ impl Scribe {
 
     /// As [`Scribe::record`], for a payload of which not all was seen.
     pub(crate) fn record_of(&mut self, payload: &Bytes, full_bytes: u64, judgement: &Judgement) -> Result<(Record, EventId), Error> {
-        let refused = judgement.verdict == Verdict::Refused;
-        let value = if refused { payload.slice(..payload.len().min(self.refused_payload_bytes_max)) } else { payload.clone() };
         let event_id = judgement.event_id.clone().unwrap_or_else(|| fresh_id(self.receipt.received_at));
         let receipt = &mut self.receipt;
         receipt.event_id.clone_from(&event_id);
@@ -65,13 +65,36 @@ impl Scribe {
         receipt.sent_at = judgement.sent_at;
         receipt.verdict = judgement.verdict;
         receipt.violations.clone_from(&judgement.violations);
-        if judgement.erased {
-            let mut left = receipt.clone();
-            left.erase();
-            return Ok((record(&left, Bytes::new())?, event_id));
-        }
-        receipt.truncated_from = (full_bytes > value.len() as u64).then_some(full_bytes);
-        Ok((record(receipt, value)?, event_id))
+        receipt.truncated_from = None;
+        let record = match &judgement.kept {
+            Kept::Whole => {
+                let value = self.front(payload);
+                self.receipt.truncated_from = (full_bytes > value.len() as u64).then_some(full_bytes);
+                record(&self.receipt, value)?
+            }
+            Kept::Masked(masked) => {
+                let mut receipt = self.receipt.clone();
+                receipt.envelope = masked.envelope.clone().map(RawValue::from_string).transpose().map_err(|_| Error::Internal)?;
+                let value = self.front(&Bytes::from(masked.payload.clone()));
+                receipt.truncated_from = (masked.payload.len() > value.len()).then_some(masked.payload.len() as u64);
+                record(&receipt, value)?
+            }
+            Kept::Nothing => {
+                let receipt = Receipt { envelope: None, truncated_from: Some(full_bytes), ..self.receipt.clone() };
+                record(&receipt, Bytes::new())?
+            }
+            Kept::Out(_) => {
+                let mut receipt = self.receipt.clone();
+                receipt.erase();
+                record(&receipt, Bytes::new())?
+            }
+        };
+        Ok((record, event_id))
+    }
+
+    fn front(&self, payload: &Bytes) -> Bytes {
+        let bytes_max = if self.receipt.verdict == Verdict::Refused { self.refused_payload_bytes_max } else { usize::MAX };
+        payload.slice(..payload.len().min(bytes_max))
     }
 }
 

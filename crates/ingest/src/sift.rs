@@ -18,7 +18,7 @@ use crate::credentials::agreed;
 use crate::encoding::{self, Caps};
 use crate::form::{Form, Query};
 use crate::gate::Inner;
-use crate::judge::{Judgement, Rules, judge};
+use crate::judge::{Judgement, Kept, Rules, judge};
 use crate::keys::Source;
 use crate::record::{Scribe, Shared};
 use crate::route::Route;
@@ -74,16 +74,18 @@ pub(crate) fn refuse(gate: &Inner, visit: Visit, error: Error, front: &Bytes, fu
     if let (Some(source), Err(error)) = (&visit.source, &answer)
         && let Some(violation) = error.refusal()
     {
+        let plan = gate.plan();
         let shared = Shared {
             source: source.name.clone(),
+            client_address: gate.client_address(&source.name),
             caller: visit.caller,
             format: Form::of(visit.route, &visit.headers).map_or(WireFormat::Cloudevents, |form| form.format()),
-            plan_version: gate.plan().version().to_owned(),
+            plan_version: plan.version().to_owned(),
             envelope: None,
             received_at,
         };
         let mut scribe = Scribe::new(shared, gate.config.refused_payload_bytes_max);
-        match scribe.record_of(front, full_bytes, &Judgement::refused(None, vec![violation])) {
+        match scribe.record_of(front, full_bytes, &Judgement::refused(None, vec![violation], &plan)) {
             Ok((record, _)) => records.push(record),
             Err(error) => answer = Err(error),
         }
@@ -164,13 +166,17 @@ fn records(gate: &Inner, visit: &mut Visit, parts: Parts, work: &Work<'_>) -> Re
         json: &config.json,
         event_bytes_max: config.event_bytes_max,
         erased: work.erased,
+        raw_envelope: parts.envelope.as_deref(),
+        pii_key: &gate.pii_key,
+        masked_before: false,
     };
     let shared = Shared {
         source: work.source.name.clone(),
+        client_address: gate.client_address(&work.source.name),
         caller: visit.caller.clone(),
         format: rules.format,
         plan_version: work.plan.version().to_owned(),
-        envelope: parts.envelope,
+        envelope: parts.envelope.clone(),
         received_at: work.received_at,
     };
     let mut scribe = Scribe::new(shared, config.refused_payload_bytes_max);
@@ -184,7 +190,12 @@ fn records(gate: &Inner, visit: &mut Visit, parts: Parts, work: &Work<'_>) -> Re
         if bytes > config.append_bytes_max {
             return Err(Error::BatchTooLarge { bytes_max: config.append_bytes_max });
         }
-        visit.share.grow(record.header.len())?;
+        // A masked payload is no part of the body any more.
+        let fresh = if matches!(judgement.kept, Kept::Masked(_)) { record.value.len() } else { 0 };
+        visit.share.grow(record.header.len() + fresh)?;
+        if let Kept::Out(why) = judgement.kept {
+            *report.kept_out.entry(why).or_default() += 1;
+        }
         report.note(index, event_id, judgement.verdict, judgement.violations);
         records.push(record);
     }

@@ -21,6 +21,7 @@ mod jobs;
 mod micro;
 mod misuse;
 mod output;
+mod pii;
 mod platform;
 mod send;
 mod settings;

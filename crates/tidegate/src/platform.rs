@@ -27,6 +27,7 @@ mod stages;
 #[cfg(test)]
 mod tests;
 
+use crate::pii;
 use crate::settings::{Role, Settings};
 use control::Control;
 use http::Server;
@@ -73,6 +74,7 @@ impl Platform {
                         .clock(clock)
                         .config(settings.ingest.clone())
                         .over_tls(tls.is_some())
+                        .pii_key(pii::key(settings)?)
                         .build()?,
                 )
             }

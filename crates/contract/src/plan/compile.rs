@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
 use super::file::{PlanFile, TypeFile, place};
-use super::{Column, Error, PiiMark, Plan, pii};
+use super::{Column, Consent, Error, Pii, PiiMark, Plan, Source, pii};
+use crate::mask::Masks;
 use crate::violation::pointer_token;
 
 /// What is known of one event type besides its rules.
@@ -17,6 +18,8 @@ use crate::violation::pointer_token;
 pub(super) struct EventType {
     pub(super) description: Option<String>,
     pub(super) pii: Vec<PiiMark>,
+    pub(super) masks: Masks,
+    pub(super) consent: Option<Consent>,
     pub(super) columns: Vec<(String, Column)>,
     /// The schema of each property, as it is written.
     pub(super) schemas: BTreeMap<String, Value>,
@@ -28,8 +31,17 @@ pub(super) struct EventType {
 pub(super) fn plan(file: PlanFile, filename: &str) -> Result<Plan, Vec<Error>> {
     let (mut types, mut checks) = (BTreeMap::new(), BTreeMap::new());
     let mut problems = Vec::new();
+    let mut pii = Vec::new();
+    for (field, mark) in file.pii {
+        if let Err(problem) = pii::check_place(&field) {
+            problems.push(Error::new(filename, place(&mark), format!("pii.{field}"), problem));
+        }
+        if mark.value != Pii::None {
+            pii.push(PiiMark { field, pii: mark.value });
+        }
+    }
     for (name, rules) in file.types {
-        let scope = Scope { filename, path: format!("types.{name}"), definitions: &file.definitions };
+        let scope = Scope { filename, path: format!("types.{name}"), definitions: &file.definitions, pii: &pii };
         let (event_type, rules) = scope.event_type(rules, &mut problems);
         types.insert(name.clone(), event_type);
         checks.insert(name, rules);
@@ -45,7 +57,14 @@ pub(super) fn plan(file: PlanFile, filename: &str) -> Result<Plan, Vec<Error>> {
             require_subject: file.require_subject,
             types: checks,
         },
-        sources: file.sources.into_iter().map(|(name, rules)| (name, rules.policy)).collect(),
+        sources: file
+            .sources
+            .into_iter()
+            .map(|(name, rules)| (name, Source { policy: rules.policy, client_address: rules.client_address }))
+            .collect(),
+        masks: Masks::of(&pii),
+        pii,
+        consent: file.consent,
         definitions: file.definitions,
         types,
     })
@@ -56,13 +75,15 @@ struct Scope<'a> {
     filename: &'a str,
     path: String,
     definitions: &'a Map<String, Value>,
+    /// What is marked in every type.
+    pii: &'a [PiiMark],
 }
 
 impl Scope<'_> {
     fn event_type(&self, rules: Spanned<TypeFile>, problems: &mut Vec<Error>) -> (EventType, TypeRules) {
         let rules = rules.value;
         let mut properties = BTreeMap::new();
-        let mut marks = Vec::new();
+        let mut marks = self.pii.to_vec();
         for (name, schema) in &rules.properties {
             let path = format!("{}.properties.{name}", self.path);
             let field = format!("/properties/{}", pointer_token(name));
@@ -93,7 +114,9 @@ impl Scope<'_> {
         };
         let event_type = EventType {
             description: rules.description,
+            masks: Masks::of(&marks),
             pii: marks,
+            consent: rules.consent,
             columns,
             schemas: rules.properties.into_iter().map(|(name, schema)| (name, schema.value)).collect(),
             whole: rules.schema.map(|schema| schema.value),

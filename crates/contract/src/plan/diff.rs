@@ -101,7 +101,7 @@ impl Changes {
             let producers = if new.require_subject { Breaking } else { Compatible };
             self.note("require_subject", None, format!("{} becomes {}", old.require_subject, new.require_subject), producers, Nothing);
         }
-        let policy = |plan: &PlanFile, source: &_| plan.sources.get(source).map_or(plan.default_policy, |rules| rules.policy);
+        let policy = |plan: &PlanFile, source: &_| plan.sources.get(source).and_then(|rules| rules.policy).unwrap_or(plan.default_policy);
         let mut policies = vec![("default_policy".to_owned(), old.default_policy, new.default_policy)];
         for source in old.sources.keys().chain(new.sources.keys()).collect::<BTreeSet<_>>() {
             policies.push((format!("sources.{}", source.as_str()), policy(old, source), policy(new, source)));
@@ -110,6 +110,31 @@ impl Changes {
             // What is valid stays valid; what is not is treated otherwise.
             let queries = if was == Policy::Flag { Breaking } else { Compatible };
             self.note(&path, None, format!("what breaks the plan was treated as {was:?} and is as {is:?}"), Compatible, queries);
+        }
+        self.personal(old, new);
+    }
+
+    /// What is kept of personal data: nothing for producers, but what was text may be a hash from now on.
+    fn personal(&mut self, old: &PlanFile, new: &PlanFile) {
+        use Effect::{Breaking, Compatible, None as Nothing};
+        for field in old.pii.keys().chain(new.pii.keys()).collect::<BTreeSet<_>>() {
+            let mark = |plan: &PlanFile| plan.pii.get(field).map(|mark| mark.value).unwrap_or_default();
+            let at = new.pii.get(field).or_else(|| old.pii.get(field)).and_then(place);
+            if mark(old) != mark(new) {
+                let what = format!("personal data here was treated as {:?} and is as {:?}", mark(old), mark(new));
+                self.note(&format!("pii.{field}"), at, what, Nothing, Breaking);
+            }
+        }
+        if old.consent != new.consent {
+            let what = "events without the consent that is asked for are kept without content, and what is asked for changes";
+            self.note("consent", None, what, Nothing, Compatible);
+        }
+        for source in old.sources.keys().chain(new.sources.keys()).collect::<BTreeSet<_>>() {
+            let kept = |plan: &PlanFile| plan.sources.get(source).and_then(|rules| rules.client_address);
+            if kept(old) != kept(new) {
+                let path = format!("sources.{}.client_address", source.as_str());
+                self.note(&path, None, "what is kept of clients' addresses changes", Nothing, Breaking);
+            }
         }
     }
 
@@ -163,6 +188,9 @@ impl Changes {
             let producers = if is.additional_properties { Compatible } else { Breaking };
             let what = format!("{} becomes {}", was.additional_properties, is.additional_properties);
             self.note(&format!("{path}.additional_properties"), at, what, producers, Nothing);
+        }
+        if was.consent != is.consent {
+            self.note(&format!("{path}.consent"), at, "the consent that is asked for changes", Nothing, Compatible);
         }
         self.required(&path, was, is);
         for property in was.properties.keys().chain(is.properties.keys()).collect::<BTreeSet<_>>() {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_saphyr::{Spanned, UserMessageFormatter};
 
-use super::{Error, Policy, UnknownTypes};
+use super::{ClientAddress, Consent, Error, Pii, Policy, UnknownTypes};
 use crate::SourceName;
 
 #[derive(Debug, Deserialize)]
@@ -25,6 +25,10 @@ pub(super) struct PlanFile {
     #[serde(default)]
     pub(super) sources: BTreeMap<SourceName, SourceRules>,
     #[serde(default)]
+    pub(super) pii: BTreeMap<String, Spanned<Pii>>,
+    #[serde(default)]
+    pub(super) consent: Consent,
+    #[serde(default)]
     pub(super) definitions: Map<String, Value>,
     #[serde(default)]
     pub(super) types: BTreeMap<String, Spanned<TypeFile>>,
@@ -33,7 +37,10 @@ pub(super) struct PlanFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SourceRules {
-    pub(super) policy: Policy,
+    #[serde(default)]
+    pub(super) policy: Option<Policy>,
+    #[serde(default)]
+    pub(super) client_address: Option<ClientAddress>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +58,9 @@ pub(super) struct TypeFile {
     pub(super) additional_properties: bool,
     #[serde(default)]
     pub(super) schema: Option<Spanned<Value>>,
+    /// In the place of the plan's.
+    #[serde(default)]
+    pub(super) consent: Option<Consent>,
 }
 
 fn yes() -> bool {

@@ -23,6 +23,19 @@ pub enum Pii {
     Truncate,
 }
 
+/// What is kept of the address that a client sends from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAddress {
+    /// All of it.
+    #[default]
+    Keep,
+    /// The network: the first 24 bits of IPv4, the first 48 bits of IPv6.
+    Truncate,
+    /// Nothing.
+    Drop,
+}
+
 /// A place in an event with personal data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PiiMark {
@@ -30,6 +43,15 @@ pub struct PiiMark {
     pub field: String,
     /// How it is to be kept.
     pub pii: Pii,
+}
+
+/// Whether a mark for all event types can be held to: it is for a member of the context or of the properties.
+pub(super) fn check_place(field: &str) -> Result<(), String> {
+    let inside = ["/context/", "/properties/"].iter().find_map(|part| field.strip_prefix(part));
+    match inside {
+        Some(rest) if rest.split('/').all(|part| !part.is_empty()) => Ok(()),
+        _ => Err("must be a JSON pointer into the context or the properties, such as /context/ip".to_owned()),
+    }
 }
 
 /// Adds the marks in a schema that holds for the value at `field`. The error names the place of a mark that is none.

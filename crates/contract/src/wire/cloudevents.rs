@@ -10,6 +10,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Envelope;
@@ -75,6 +77,16 @@ fn content_type(attributes: &Map<String, Value>) -> Option<&str> {
     attributes.get("datacontenttype").and_then(Value::as_str)
 }
 
+/// Whether the payload of an event in binary mode is JSON. `None` of an event in structured mode.
+pub(crate) fn data_is_json(envelope: Option<&RawValue>) -> Option<bool> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        attributes: Option<Map<String, Value>>,
+    }
+    let envelope: Envelope = serde_json::from_str(envelope?.get()).ok()?;
+    Some(content_type(&envelope.attributes?).is_none_or(is_json))
+}
+
 /// The data of an event whose format does not say what it is, by its content type; with none it is JSON.
 fn data_of_bytes(bytes: &[u8], content_type: Option<&str>, limits: &json::Limits) -> Result<Map<String, Value>, Vec<Violation>> {
     if bytes.is_empty() {
@@ -91,7 +103,7 @@ fn data_of_bytes(bytes: &[u8], content_type: Option<&str>, limits: &json::Limits
     Ok(Map::from_iter([(name.to_owned(), Value::String(text))]))
 }
 
-fn is_json(content_type: &str) -> bool {
+pub(crate) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence.is_empty() || essence.ends_with("/json") || essence.ends_with("+json")
 }

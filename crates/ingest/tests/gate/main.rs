@@ -7,6 +7,7 @@ mod clients;
 mod cloudevents;
 mod lifecycle;
 mod measure;
+mod personal;
 mod pressure;
 mod scopes;
 mod support;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use contract::mask::Key;
 use contract::{Plan, Receipt, SourceName, Timestamp, Verdict};
 use ingest::keys::Scope;
 use ingest::{Config, Gate, KeyFile, Keyring};
@@ -18,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 pub(crate) const KEY: &str = "tg_test_key";
+pub(crate) const PII_KEY: [u8; 32] = [7; 32];
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Server {
@@ -90,7 +92,7 @@ impl Server {
         keys.add(source("web"), &KEY.parse().unwrap(), Scope::default(), Timestamp(0)).unwrap();
         let keyring = Keyring::open(keys.clone()).unwrap();
         let journal = Arc::clone(&medium) as Arc<dyn Sink>;
-        let gate = Gate::builder(journal, keyring).config(config).plan(Arc::new(plan)).build().unwrap();
+        let gate = Gate::builder(journal, keyring).config(config).plan(Arc::new(plan)).pii_key(Key::new(PII_KEY)).build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = ingest::router(gate.clone()).merge(ingest::health_router(gate.clone())).fallback(ingest::not_found);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use contract::mask::Key;
 use contract::{Identity, Plan, Verdict, Violation};
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,6 +19,7 @@ use super::{LakeArgs, say};
 use crate::acts;
 use crate::jobs::Job;
 use crate::output::{self, Format};
+use crate::pii;
 use crate::platform;
 use crate::settings::Settings;
 
@@ -83,6 +85,7 @@ type Lines = BTreeMap<(String, String), Line>;
 struct Recovery {
     settings: Settings,
     plan: Arc<Plan>,
+    pii_key: Key,
     target: Option<Target>,
     lines: Lines,
     /// The identities that passed: an event that was sent twice has two dead letters.
@@ -97,12 +100,13 @@ pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<bool> {
     let command = command(&filter);
     let plan = platform::plan(settings.plan.file.as_deref())?;
     let (total, mut letters) = recovery::letters(&lake, &filter).await?;
+    let pii_key = pii::key(&settings)?;
     let target = if args.dry_run || total == 0 { None } else { Some(Target::open(&settings).await?) };
     let act = if args.dry_run { None } else { Some(acts::tell(&settings, None, "recover", &command, json!({"dead_letters": total}))?) };
     let bar = bar(total);
     let job = (!args.dry_run).then(|| Job::begin(&settings.data, command, &bar));
     let put_through = async {
-        let mut recovery = Recovery::new(settings, plan, target);
+        let mut recovery = Recovery::new(settings, plan, pii_key, target);
         while let Some(batch) = letters.next().await {
             let batch = batch?;
             let count = batch.len() as u64;
@@ -150,7 +154,8 @@ fn command(filter: &Filter) -> String {
 /// A lake that cannot be read.
 pub(crate) async fn judge(lake: &Lake, settings: &Settings, plan: Arc<Plan>, filter: Filter, letters_max: u64) -> anyhow::Result<Judged> {
     let (_, mut letters) = recovery::letters(lake, &recoverable(filter)).await?;
-    let mut recovery = Recovery::new(settings.clone(), plan, None);
+    // Nothing is stored: what a hash is like makes no difference to the plan.
+    let mut recovery = Recovery::new(settings.clone(), plan, Key::new([0; 32]), None);
     let (mut count, mut has_more) = (0, false);
     while let Some(batch) = letters.next().await {
         if count >= letters_max {
@@ -173,9 +178,9 @@ fn recoverable(mut filter: Filter) -> Filter {
 }
 
 impl Recovery {
-    fn new(settings: Settings, plan: Arc<Plan>, target: Option<Target>) -> Self {
+    fn new(settings: Settings, plan: Arc<Plan>, pii_key: Key, target: Option<Target>) -> Self {
         let (lines, passed) = (Lines::new(), HashSet::new());
-        Self { settings, plan, target, lines, passed, waiting: Vec::new(), waiting_bytes: 0 }
+        Self { settings, plan, pii_key, target, lines, passed, waiting: Vec::new(), waiting_bytes: 0 }
     }
 
     /// Judges dead letters, and appends what passes once there is enough of it.
@@ -190,10 +195,8 @@ impl Recovery {
                 line.hopeless += 1;
                 line.why.get_or_insert_with(|| format!("{}: {why}", receipt.event_id.as_str()));
             } else {
-                judged.push((
-                    code,
-                    Arrival { receipt: ingest::judge_again(&receipt, &payload, &self.plan, &self.settings.ingest), payload, position },
-                ));
+                let again = ingest::judge_again(&receipt, &payload, &self.plan, &self.settings.ingest, &self.pii_key);
+                judged.push((code, Arrival { receipt: again.receipt, payload: again.payload, position }));
             }
         }
         let accepted = |verdict: Verdict| matches!(verdict, Verdict::Accepted | Verdict::Flagged);

@@ -45,7 +45,7 @@ impl Judge {
         };
         let mut answer = Answer::default();
         for (index, (_, payload)) in batch.events.iter().enumerate() {
-            let judged = ingest::judge_again(&receipt, payload, &self.plan, &self.config);
+            let judged = ingest::judge_ahead(&receipt, payload, &self.plan, &self.config);
             let Some(violation) = judged.violations.into_iter().next() else { continue };
             let notice = Notice { index, code: violation.code, field: violation.field, message: violation.message };
             match judged.verdict {

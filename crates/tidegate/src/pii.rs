@@ -1,0 +1,93 @@
+//! The key of the hashes that stand for personal data.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use contract::erasure::from_hex;
+use contract::mask::Key;
+
+use crate::settings::Settings;
+
+/// The key that the settings name; where they name none, the one in the data folder, which is drawn at random when there is none yet. It must outlive everything that was hashed with it: with another key a
+/// person has another hash.
+///
+/// # Errors
+///
+/// A file that cannot be read or made, or that holds no key.
+pub(crate) fn key(settings: &Settings) -> anyhow::Result<Key> {
+    match &settings.ingest.pii_key_file {
+        Some(path) => read(path).with_context(|| {
+            format!("cannot read the key of hashes {} (ingest.pii_key_file); `openssl rand -hex 32` makes one", path.display())
+        }),
+        None => {
+            let path = settings.data.join("pii.key");
+            kept(&path).with_context(|| format!("cannot read or make the key of hashes {}", path.display()))
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Key> {
+    match from_hex(fs::read_to_string(path)?.trim()) {
+        Some(bytes) => Ok(Key::new(bytes)),
+        None => bail!("it does not hold 64 hexadecimal digits"),
+    }
+}
+
+/// The key in this file, which is made where it is missing.
+fn kept(path: &Path) -> anyhow::Result<Key> {
+    if !path.try_exists()? {
+        make(path)?;
+    }
+    read(path)
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let bytes: [u8; 32] = rand::random();
+    let digits = bytes.iter().fold(String::new(), |mut digits, byte| {
+        // Writing to a string does not fail.
+        drop(write!(digits, "{byte:02x}"));
+        digits
+    });
+    // For its owner's eyes only from the first byte on, and whole when it is there.
+    let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
+    writeln!(fresh, "{digits}")?;
+    fresh.as_file().sync_all()?;
+    match fresh.persist_noclobber(path) {
+        Ok(_) => fs::File::open(folder)?.sync_all(),
+        // Another process was faster, and its key is the one.
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_for_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("below/pii.key");
+        let made = kept(&path).unwrap();
+        assert!(made == kept(&path).unwrap() && made != kept(&folder.path().join("other")).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "0123\n").unwrap();
+        assert!(kept(&path).unwrap_err().to_string().contains("64 hexadecimal digits"));
+        let settings = |pii_key_file: &Path| {
+            let mut settings = Settings { data: folder.path().to_owned(), ..Settings::default() };
+            settings.ingest.pii_key_file = Some(pii_key_file.to_owned());
+            settings
+        };
+        let text = key(&settings(&folder.path().join("missing"))).unwrap_err().to_string();
+        assert!(text.contains("ingest.pii_key_file") && text.contains("openssl rand -hex 32"), "{text}");
+        fs::write(folder.path().join("given"), format!("{}\n", "ab".repeat(32))).unwrap();
+        assert!(key(&settings(&folder.path().join("given"))).unwrap() == Key::new([0xab; 32]));
+    }
+}
