@@ -1,6 +1,5 @@
 //! The key of the hashes that stand for personal data.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -48,11 +47,7 @@ fn make(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let bytes: [u8; 32] = rand::random();
-    let digits = bytes.iter().fold(String::new(), |mut digits, byte| {
-        // Writing to a string does not fail.
-        drop(write!(digits, "{byte:02x}"));
-        digits
-    });
+    let digits = blake3::Hash::from_bytes(bytes).to_hex();
     // For its owner's eyes only from the first byte on, and whole when it is there.
     let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
     writeln!(fresh, "{digits}")?;
