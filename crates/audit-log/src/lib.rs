@@ -1,6 +1,6 @@
 //! The log of administrative acts: who did what, to whom, when. A file that is only added to, and in which a change is seen.
 //!
-//! Each line is a JSON object with an entry and its digest; each entry has the number after the one before, and the digest of that. So nobody can alter, take out, put in or move an entry without
+//! Each line is a JSON object with an entry and its digest, and, from the second version of the format on, with that version; each entry has the number after the one before, and the digest of that. So nobody can alter, take out, put in or move an entry without
 //! changing all that come after it. Whoever can write the file can still make a whole new one, or cut off its end; against that the newest digest is told wherever an act is told
 //! (the process's own log, which usually leaves the machine), and [`AuditLog::verify`] can be asked whether a digest that was noted somewhere is still in it.
 
@@ -17,6 +17,8 @@ use serde_json::{Map, Value};
 #[cfg(test)]
 mod tests;
 
+/// The newest version of lines that this program reads, and the one that it writes. A line that names none is of version 1.
+const VERSION: u64 = 1;
 /// The longest line.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// What the digests are for, so that they are those of nothing else.
@@ -42,6 +44,21 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
+    },
+    /// A newer version of this program wrote a line. Nothing is added to the log.
+    #[error(
+        "{which} of the audit log {file} says that it is of version {found} of its format, this program knows it up to version {VERSION}: a newer Tidegate wrote it, and that one can verify it; \
+         start that one again, nothing here was changed",
+        file = path.display(),
+        which = line.map_or_else(|| "the last line".to_owned(), |line| format!("line {line}"))
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1 on; `None` for the last one.
+        line: Option<u64>,
+        /// Its version.
+        found: u64,
     },
     /// An act that is told at too great a length.
     #[error("an act is told in {bytes} bytes, at most {LINE_BYTES_MAX} are kept; do less at once")]
@@ -93,9 +110,30 @@ struct Line {
     digest: String,
 }
 
+/// What every version of a line has.
+#[derive(Debug, Deserialize)]
+struct Mark {
+    version: Option<u64>,
+}
+
+/// Why a line is none of this program's.
+#[derive(Debug)]
+enum Unlike {
+    /// It is of this version.
+    Newer(u64),
+    Broken(String),
+}
+
 impl Line {
     /// The line of these bytes, where its digest is that of its entry.
-    fn read(bytes: &[u8]) -> Result<(Entry, String), String> {
+    fn read(bytes: &[u8]) -> Result<(Entry, String), Unlike> {
+        match serde_json::from_slice(bytes) {
+            Ok(Mark { version: Some(found) }) if found > VERSION => Err(Unlike::Newer(found)),
+            _ => Self::sound(bytes).map_err(Unlike::Broken),
+        }
+    }
+
+    fn sound(bytes: &[u8]) -> Result<(Entry, String), String> {
         let line: Self = serde_json::from_slice(bytes).map_err(|error| format!("it is no line of this log: {error}"))?;
         if digest(line.entry.get()) != line.digest {
             return Err("its content is not what its digest was made of".to_owned());
@@ -157,7 +195,7 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Damaged`], [`Error::TooLarge`]. Then nothing was added.
+    /// [`Error::Io`], [`Error::Damaged`], [`Error::Newer`], [`Error::TooLarge`]. Then nothing was added.
     pub fn add(&self, act: Act, now: Timestamp) -> Result<Head, Error> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(|source| self.io("make the folder of", source))?;
@@ -197,23 +235,27 @@ impl AuditLog {
         if cut > LINE_BYTES_MAX as u64 {
             return Err(Error::Damaged { path: self.path.clone() });
         }
+        let mut head = Head { number: 0, digest: NOTHING.to_owned() };
+        if whole > 0 {
+            let lines = end.get(..whole.saturating_sub(1)).unwrap_or_default();
+            let last = lines.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            let (entry, digest) = Line::read(last).map_err(|unlike| match unlike {
+                Unlike::Newer(found) => Error::Newer { path: self.path.clone(), line: None, found },
+                Unlike::Broken(_) => Error::Damaged { path: self.path.clone() },
+            })?;
+            head = Head { number: entry.number, digest };
+        }
         if cut > 0 {
             file.set_len(length - cut).map_err(|source| self.io("cut the unfinished end of", source))?;
         }
-        let lines = end.get(..whole.saturating_sub(1)).unwrap_or_default();
-        if whole == 0 {
-            return Ok((Head { number: 0, digest: NOTHING.to_owned() }, cut));
-        }
-        let last = lines.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        let (entry, digest) = Line::read(last).map_err(|_| Error::Damaged { path: self.path.clone() })?;
-        Ok((Head { number: entry.number, digest }, cut))
+        Ok((head, cut))
     }
 
     /// Looks through all of it, and whether a digest that was noted elsewhere is that of one of its entries. `each` is called for each sound entry.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]. A log that is not there is sound and empty.
+    /// [`Error::Io`]; [`Error::Newer`] from the first line on that is of a newer version. A log that is not there is sound and empty.
     pub fn verify(&self, noted: Option<&str>, mut each: impl FnMut(&Entry, &str)) -> Result<Verified, Error> {
         let mut head = Head { number: 0, digest: NOTHING.to_owned() };
         let verified = |head: Head, broken, seen: bool| Verified { head, broken, has_noted: noted.is_none() || seen };
@@ -241,10 +283,10 @@ impl AuditLog {
             }
             let follows = Line::read(&line).and_then(|(entry, digest)| {
                 if entry.number != head.number + 1 {
-                    return Err(format!("it is entry {}, and {} was to follow", entry.number, head.number + 1));
+                    return Err(Unlike::Broken(format!("it is entry {}, and {} was to follow", entry.number, head.number + 1)));
                 }
                 if entry.before != head.digest {
-                    return Err("it does not follow from the entry before, which was changed or is another one".to_owned());
+                    return Err(Unlike::Broken("it does not follow from the entry before, which was changed or is another one".to_owned()));
                 }
                 Ok((entry, digest))
             });
@@ -254,7 +296,8 @@ impl AuditLog {
                     each(&entry, &digest);
                     head = Head { number: entry.number, digest };
                 }
-                Err(what) => return Ok(verified(head, Some((number, what)), seen)),
+                Err(Unlike::Newer(found)) => return Err(Error::Newer { path: self.path.clone(), line: Some(number), found }),
+                Err(Unlike::Broken(what)) => return Ok(verified(head, Some((number, what)), seen)),
             }
         }
     }

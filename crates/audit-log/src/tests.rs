@@ -122,6 +122,36 @@ fn nothing_is_added_to_a_log_whose_end_was_changed() {
 }
 
 #[test]
+fn a_line_of_a_newer_version_is_told_and_left_as_it_is() {
+    let (_folder, log) = filled(2);
+    let newer = r#"{"version":2,"act":"of that version","seal":"another"}"#;
+    // Also where a crash left something behind it.
+    let text = format!("{}{newer}\n{{\"ver", fs::read_to_string(log.path()).unwrap());
+    fs::write(log.path(), &text).unwrap();
+    assert!(matches!(log.add(act("s"), NOW), Err(Error::Newer { line: None, found: 2, .. })));
+    let mut seen = 0;
+    let error = log.verify(None, |_, _| seen += 1).unwrap_err();
+    assert!(matches!(error, Error::Newer { line: Some(3), found: 2, .. }), "{error}");
+    assert!(error.to_string().starts_with("line 3 of the audit log "), "{error}");
+    assert_eq!((seen, fs::read_to_string(log.path()).unwrap()), (2, text));
+}
+
+#[test]
+fn what_a_later_program_adds_is_passed_over() {
+    let (_folder, log) = filled(2);
+    let head = verify(&log).head;
+    let entry = format!(
+        r#"{{"number":3,"at":"2027-01-01T00:00:00Z","by":"anna","act":"source.add","on":"web","from":"10.0.0.1","before":"{}"}}"#,
+        head.digest
+    );
+    let line = format!(r#"{{"entry":{entry},"digest":"{}","sealed_by":"x"}}"#, digest(&entry));
+    fs::write(log.path(), format!("{}{line}\n", fs::read_to_string(log.path()).unwrap())).unwrap();
+    log.add(act("after"), NOW).unwrap();
+    let verified = verify(&log);
+    assert!(verified.is_sound() && verified.head.number == 4, "{verified:?}");
+}
+
+#[test]
 fn many_add_at_once() {
     let (_folder, log) = fresh();
     thread::scope(|scope| {

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contract::Timestamp;
 use secrets::PrivateFile;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 const NAME_CHARS_MAX: usize = 63;
 const TOKEN_BYTES: usize = 32;
@@ -44,6 +45,9 @@ pub struct Entry {
     pub created_at: String,
     /// The token's BLAKE3 digest, in hexadecimal digits. The token has 256 random bits, so it cannot be turned back by trying.
     digest: String,
+    /// What a later program added to it, kept as it is.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl Entry {
@@ -70,6 +74,9 @@ pub enum TokenFileError {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Contents {
     tokens: Vec<Entry>,
+    /// What a later program added to it, kept as it is.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// The file of tokens, `tokens.json` by custom.
@@ -107,8 +114,9 @@ impl TokenFile {
             return Err(TokenFileError::Name(name.chars().take(80).collect()));
         }
         let token = format!("tc_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN_BYTES]>()));
-        let entry = Entry { name: name.to_owned(), role, created_at: now.to_rfc3339(), digest: digest(&token).to_hex().to_string() };
-        self.0.change(|Contents { tokens }| {
+        let (created_at, digest) = (now.to_rfc3339(), digest(&token).to_hex().to_string());
+        let entry = Entry { name: name.to_owned(), role, created_at, digest, rest: Map::new() };
+        self.0.change(|Contents { tokens, .. }| {
             tokens.retain(|known| known.name != name);
             tokens.push(entry);
             Ok::<_, TokenFileError>(())
@@ -122,7 +130,7 @@ impl TokenFile {
     ///
     /// `NoSuchToken`, and what the file may come to.
     pub fn revoke(&self, name: &str) -> Result<(), TokenFileError> {
-        self.0.change(|Contents { tokens }| {
+        self.0.change(|Contents { tokens, .. }| {
             let before = tokens.len();
             tokens.retain(|known| known.name != name);
             if tokens.len() == before { Err(TokenFileError::NoSuchToken(name.to_owned())) } else { Ok(()) }

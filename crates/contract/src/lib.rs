@@ -19,6 +19,6 @@ pub use erasure::{Erased, Person};
 pub use event::Event;
 pub use id::{EventId, Identity, Position, SourceName};
 pub use plan::Plan;
-pub use receipt::{Receipt, Verdict, WireFormat};
+pub use receipt::{RECEIPT_VERSION, Receipt, Verdict, WireFormat};
 pub use time::Timestamp;
 pub use violation::Violation;

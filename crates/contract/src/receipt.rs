@@ -89,7 +89,8 @@ impl std::str::FromStr for Verdict {
 /// The gate's note on one event, stored beside its bytes in the journal and as columns in Bronze.
 ///
 /// Serialised as JSON (see [`Receipt::to_bytes`]). Fields may be added, never renamed: an old reader ignores what it does not know, and a new
-/// reader takes the default for what is missing.
+/// reader takes the default for what is missing. What an old reader must not pass over, such as another [`WireFormat`] or [`Verdict`], is of another version, see
+/// [`Receipt::newer_version`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Receipt {
     /// The source whose key came with the request.
@@ -131,7 +132,21 @@ pub struct Receipt {
     pub truncated_from: Option<u64>,
 }
 
+/// The newest version of receipts that this program reads, and the one that it writes. A receipt that does not begin with a version is of version 1.
+pub const RECEIPT_VERSION: u32 = 1;
+
+/// How a receipt begins that names its version: with that as its first member.
+const VERSION_BEGINS: &[u8] = br#"{"version":"#;
+
 impl Receipt {
+    /// The version of a receipt that a newer program wrote: it is not to be read, for it does not mean what it seems to. `None` for any other bytes.
+    pub fn newer_version(bytes: &[u8]) -> Option<u32> {
+        let rest = bytes.strip_prefix(VERSION_BEGINS)?;
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        let version: u32 = str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()?;
+        (version > RECEIPT_VERSION).then_some(version)
+    }
+
     /// The receipt as bytes for the journal.
     pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
@@ -167,6 +182,19 @@ mod tests {
     fn an_old_reader_takes_what_a_new_writer_adds() {
         let newer = LEAST.replace("\"plan_version\"", "\"colour\":[1],\"plan_version\"");
         assert_eq!(Receipt::from_bytes(newer.as_bytes()).unwrap().plan_version, "1");
+    }
+
+    #[test]
+    fn a_newer_version_is_known_by_its_beginning() {
+        let check = |text: &str, expect| assert_eq!(Receipt::newer_version(text.as_bytes()), expect, "{text}");
+        check(&LEAST.replacen('{', r#"{"version":2,"#, 1), Some(2));
+        check(r#"{"version":31}"#, Some(31));
+        check(&LEAST.replacen('{', r#"{"version":1,"#, 1), None);
+        for other in
+            [FULL, LEAST, "", r#"{"version":"#, r#"{"version":2"#, r#"{"version":"2"}"#, r#"{"version":-2}"#, r#"{"version":99999999999}"#]
+        {
+            check(other, None);
+        }
     }
 
     #[test]

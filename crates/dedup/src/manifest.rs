@@ -5,7 +5,7 @@
 //! {"lake_id": …, "applied": …, "next_run": …, "runs": […]}
 //! ```
 //!
-//! The first line stays as it is in every format, so that any version of the program can tell an index of another format from a damaged one. The
+//! What a later program adds to the second line without another format is passed over. The first line stays as it is in every format, so that any version of the program can tell an index of another format from a damaged one. The
 //! checksum is over the format's number and the second line.
 
 use std::fs;
@@ -20,7 +20,6 @@ const NAME: &str = "tidegate-index";
 const FORMAT: u32 = 1;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     pub(crate) lake_id: String,
     /// The version of Silver up to which the runs have everything.
@@ -33,7 +32,6 @@ pub(crate) struct Manifest {
 
 /// What the manifest promises of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct RunFacts {
     pub(crate) id: u64,
     /// The length of the file.
@@ -90,6 +88,22 @@ fn sum_of(format: u32, body: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_later_program_adds_is_passed_over_and_another_format_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::take(dir.path()).unwrap();
+        let load = |format: u32, body: &str| {
+            folder.replace_manifest(print(format, body).as_bytes()).unwrap();
+            Manifest::load(&folder, "lake").unwrap()
+        };
+        let run = r#"{"id":1,"bytes":9,"footer_at":5,"footer_checksum":3,"colour":"red"}"#;
+        let body = format!(r#"{{"lake_id":"lake","applied":7,"next_run":2,"runs":[{run}],"later":{{}}}}"#);
+        let manifest = load(FORMAT, &body).unwrap();
+        assert_eq!((manifest.applied, manifest.runs.len()), (Some(7), 1));
+        assert_eq!(load(FORMAT + 1, &body), None);
+        assert_eq!(load(FORMAT + 1, "all is otherwise"), None);
+    }
 
     #[test]
     fn what_was_printed_is_read_and_any_change_noticed() {

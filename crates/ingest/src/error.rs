@@ -241,6 +241,7 @@ impl From<&journal::Error> for Error {
             journal::Error::Unavailable { .. }
             | journal::Error::Corrupt { .. }
             | journal::Error::Damaged { .. }
+            | journal::Error::Newer { .. }
             | journal::Error::Trimmed { .. } => Self::JournalUnavailable,
         }
     }

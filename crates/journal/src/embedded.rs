@@ -18,6 +18,7 @@ mod queue;
 mod read;
 mod scan;
 mod segment;
+mod version;
 mod writer;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub enum ErrorKind {
     TooLarge,
     /// The offset asked for has been trimmed.
     Trimmed,
-    /// Stored data is damaged. A person has to look; the message names the place.
+    /// Stored data is damaged, or of a newer version of this program. A person has to look; the message names the place.
     Corrupt,
     /// The medium failed. The journal takes nothing more until it has recovered.
     Unavailable,
@@ -53,6 +53,19 @@ pub enum Error {
         /// What is wrong there.
         what: String,
     },
+    /// A file of a newer version of this program. It is left as it is.
+    #[error(
+        "{file} is of version {found} of its format, this program knows it up to version {known}: a newer Tidegate wrote it; start that one again, nothing here was changed",
+        file = file.display()
+    )]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
     /// Stored data is damaged, in a journal whose files are somebody else's.
     #[error("damaged data in {place}: {what}")]
     Damaged {
@@ -81,7 +94,7 @@ impl Error {
             Self::Full(_) => ErrorKind::Full,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Trimmed { .. } => ErrorKind::Trimmed,
-            Self::Corrupt { .. } | Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Corrupt { .. } | Self::Damaged { .. } | Self::Newer { .. } => ErrorKind::Corrupt,
             Self::Unavailable { .. } => ErrorKind::Unavailable,
             Self::Closed => ErrorKind::Closed,
         }

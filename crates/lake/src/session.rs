@@ -15,6 +15,7 @@ use url::Url;
 use crate::error::Error;
 use crate::functions;
 use crate::options::Options;
+use crate::shape::check_format;
 use crate::table::Home;
 
 /// The catalog of our tables; the schema `public` holds those without a dot in their name.
@@ -33,6 +34,7 @@ pub(crate) async fn provider(home: &Home, version: Option<i64>) -> Result<Option
     }
     let snapshot = Snapshot::try_new(home.log.as_ref(), version.map(i64::unsigned_abs)).await;
     let snapshot = snapshot.map_err(|error| Error::delta(format!("load {}", home.name), error))?;
+    check_format(&home.name, snapshot.metadata())?;
     // Plain types for all columns: dictionaries and views are a gain within an engine and a burden on whoever takes the results.
     let config = DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
     let scan = DeltaScanNext::new(snapshot, config).map_err(|error| Error::store(format!("query {}", home.name), error))?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use deltalake::kernel::Metadata;
 use deltalake::table::state::DeltaTableState;
 
 use crate::error::Error;
@@ -10,6 +11,10 @@ use crate::schema;
 
 /// The property that names the columns with statistics.
 pub(crate) const STATS_COLUMNS: &str = "delta.dataSkippingStatsColumns";
+/// The property that says of which version of our own formats a table is. A table without it is of version 1.
+const FORMAT: &str = "tidegate.format";
+/// The newest such version that this program reads and writes.
+const FORMAT_KNOWN: u32 = 1;
 /// Versions between checkpoints when the table does not say.
 const CHECKPOINT_INTERVAL: u64 = 50;
 
@@ -39,6 +44,7 @@ impl Shape {
             ));
         }
         let metadata = state.metadata();
+        check_format(name, metadata)?;
         let schema = Arc::new(schema::from_delta(name, state.schema().as_ref())?);
         let partition_by = metadata.partition_columns().to_vec();
         let data = schema.fields().iter().filter(|field| !partition_by.contains(field.name())).cloned().collect::<Vec<_>>();
@@ -52,5 +58,19 @@ impl Shape {
             stats_columns: stats_columns.into(),
             checkpoint_interval: state.table_config().checkpoint_interval.map_or(CHECKPOINT_INTERVAL, |interval| interval.get()),
         })
+    }
+}
+
+/// Refuses a table that a newer version of this program has made something else of: to write to it would spoil it, and to read it would give what is not there.
+pub(crate) fn check_format(name: &str, metadata: &Metadata) -> Result<(), Error> {
+    let Some(text) = metadata.configuration().get(FORMAT) else { return Ok(()) };
+    match text.parse::<u32>() {
+        Ok(found) if found <= FORMAT_KNOWN => Ok(()),
+        _ => Err(Error::schema(
+            name,
+            format!(
+                "its property {FORMAT} says that it is of version {text}, this program knows it up to version {FORMAT_KNOWN}: a newer Tidegate wrote it; start that one again, nothing here was changed"
+            ),
+        )),
     }
 }

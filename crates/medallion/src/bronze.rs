@@ -37,6 +37,8 @@ pub struct Unreadable {
     pub payload: Bytes,
     /// Why the header is no receipt.
     pub problem: String,
+    /// The version of receipts that it is of, where a newer program wrote it.
+    pub newer: Option<u32>,
 }
 
 impl Arrival {
@@ -46,10 +48,13 @@ impl Arrival {
     ///
     /// The record itself, where its header is no receipt.
     pub fn read(position: Position, header: &Bytes, payload: Bytes) -> Result<Self, Unreadable> {
-        match Receipt::from_bytes(header) {
-            Ok(receipt) => Ok(Self { position, receipt, payload }),
-            Err(error) => Err(Unreadable { position, header: header.clone(), payload, problem: error.to_string() }),
-        }
+        let newer = Receipt::newer_version(header);
+        let problem = match (newer, Receipt::from_bytes(header)) {
+            (None, Ok(receipt)) => return Ok(Self { position, receipt, payload }),
+            (None, Err(error)) => error.to_string(),
+            (Some(version), _) => format!("it is of version {version}"),
+        };
+        Err(Unreadable { position, header: header.clone(), payload, problem, newer })
     }
 
     pub(crate) fn is_refused(&self) -> bool {
@@ -132,7 +137,7 @@ impl Rows {
     ///
     /// # Errors
     ///
-    /// As [`batch`].
+    /// As [`batch`]; [`Error::NewerReceipt`] where a newer program wrote one of the records: what it says must not become a dead letter.
     pub fn of(records: impl IntoIterator<Item = (Result<Arrival, Unreadable>, bool)>, erased: &Erased) -> Result<Self, Error> {
         let (mut arrivals, mut refused, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         // When a record that cannot be read was received is not known; the records around it are the next best.
@@ -151,6 +156,7 @@ impl Rows {
                         refused.push(arrival);
                     }
                 }
+                Err(Unreadable { position, newer: Some(found), .. }) => return Err(Error::NewerReceipt { position, found }),
                 Err(record) if is_new => unreadable.push(record),
                 Err(_) => {}
             }
@@ -325,5 +331,17 @@ mod tests {
         assert!(!unreadable.problem.is_empty());
         let header = arrival(0, "").receipt.to_bytes().unwrap().into();
         assert_eq!(Arrival::read(position, &header, Bytes::new()).unwrap().receipt.source.as_str(), "web");
+    }
+
+    #[test]
+    fn a_receipt_of_a_newer_version_stops_the_batch() {
+        let position = Position { generation: 1, partition: 2, offset: 3 };
+        let header = arrival(0, "").receipt.to_bytes().unwrap();
+        let newer = [&br#"{"version":2,"#[..], header.strip_prefix(b"{").unwrap()].concat().into();
+        for is_new in [true, false] {
+            let record = Arrival::read(position, &newer, Bytes::new());
+            let error = Rows::of([(Ok(arrival(0, "{}")), true), (record, is_new)], &Erased::default()).unwrap_err();
+            assert!(matches!(error, Error::NewerReceipt { position: named, found: 2 } if named == position), "{error}");
+        }
     }
 }

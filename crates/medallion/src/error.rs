@@ -37,6 +37,17 @@ pub enum Error {
     /// A place in the journal that the tables have no number for.
     #[error("the journal position {0} does not fit the columns of Bronze")]
     Position(contract::Position),
+    /// A newer version of this program wrote a record of the journal.
+    #[error(
+        "the journal's record {position} has a receipt of version {found}, this program knows it up to version {}: a newer Tidegate wrote it; start that one, the record waits in the journal",
+        contract::RECEIPT_VERSION
+    )]
+    NewerReceipt {
+        /// Its place.
+        position: contract::Position,
+        /// The version of its receipt.
+        found: u32,
+    },
     /// [`crate::silver::choose`] was given another number of answers than it has candidates.
     #[error("{answers} answers for {candidates} candidates: ask the index for each key, in order")]
     Answers {
@@ -66,7 +77,7 @@ impl Error {
     /// What the caller is to do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Column { .. } | Self::Counts(_) => ErrorKind::Schema,
+            Self::Column { .. } | Self::Counts(_) | Self::NewerReceipt { .. } => ErrorKind::Schema,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Position(_) | Self::Answers { .. } | Self::Arrow(_) => ErrorKind::Misuse,
         }

@@ -2,6 +2,9 @@
 //!
 //! Such a file is a JSON document for its owner's eyes only. It is replaced as a whole, so that one who reads it sees the old or the new one and never a part, and is
 //! changed by one process at a time. What is in it is its owner's business; no secret stands in it, only what proves one.
+//!
+//! Its member `version` is the version of its format; a file without one is of version 1. A file of a newer version is neither read nor changed. Members that a later program added
+//! without another version are for the owner of the document to keep.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -9,7 +12,13 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde_json::Value;
+
+/// The member that says of which version the document is.
+const VERSION: &str = "version";
+/// The newest version that this program reads, and the one that it writes.
+const KNOWN: u64 = 1;
 
 /// Why a file cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +41,27 @@ pub enum Error {
         /// What the parser says.
         source: serde_json::Error,
     },
+    /// A newer version of this program wrote it. It is left as it is.
+    #[error(
+        "{file} is of version {found} of its format, this program knows it up to version {known}: a newer Tidegate wrote it; start that one again, nothing here was changed",
+        file = path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest that this program knows.
+        known: u64,
+    },
+}
+
+/// A document as it stands in the file.
+#[derive(Serialize)]
+struct Marked<'d, D> {
+    version: u64,
+    #[serde(flatten)]
+    document: &'d D,
 }
 
 /// A file that holds a document, or nothing yet.
@@ -53,7 +83,7 @@ impl<D> std::fmt::Debug for PrivateFile<D> {
 }
 
 impl<D: Default + Serialize + DeserializeOwned> PrivateFile<D> {
-    /// The file at this path. It need not exist: then it holds the default.
+    /// The file at this path. It need not exist: then it holds the default. The document is written as a JSON object.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), document: PhantomData }
     }
@@ -67,13 +97,25 @@ impl<D: Default + Serialize + DeserializeOwned> PrivateFile<D> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Damaged`].
+    /// [`Error::Io`], [`Error::Damaged`], [`Error::Newer`].
     pub fn read(&self) -> Result<D, Error> {
         match fs::read(&self.path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| Error::Damaged { path: self.path.clone(), source }),
+            Ok(bytes) => self.parse(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(D::default()),
             Err(source) => Err(self.io("read", source)),
         }
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Result<D, Error> {
+        let damaged = |source| Error::Damaged { path: self.path.clone(), source };
+        let mut document: Value = serde_json::from_slice(bytes).map_err(damaged)?;
+        let version = document.as_object_mut().and_then(|members| members.remove(VERSION));
+        let no_version = || damaged(serde_json::Error::custom("its version is no whole number"));
+        let found = version.map_or(Ok(1), |version| version.as_u64().ok_or_else(no_version))?;
+        if found > KNOWN {
+            return Err(Error::Newer { path: self.path.clone(), found, known: KNOWN });
+        }
+        serde_json::from_value(document).map_err(damaged)
     }
 
     /// Reads, changes and replaces it, one process at a time. What the change refuses leaves it as it was.
@@ -91,7 +133,8 @@ impl<D: Default + Serialize + DeserializeOwned> PrivateFile<D> {
         lock.lock().map_err(|source| self.io("lock", source))?;
         let mut document = self.read()?;
         let outcome = change(&mut document)?;
-        let bytes = serde_json::to_vec_pretty(&document).map_err(|source| Error::Damaged { path: self.path.clone(), source })?;
+        let marked = Marked { version: KNOWN, document: &document };
+        let bytes = serde_json::to_vec_pretty(&marked).map_err(|source| Error::Damaged { path: self.path.clone(), source })?;
         self.replace(folder, &bytes).map_err(|source| self.io("write", source))?;
         Ok(outcome)
     }
@@ -114,46 +157,79 @@ impl<D: Default + Serialize + DeserializeOwned> PrivateFile<D> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use serde::Deserialize;
+    use serde_json::Map;
+
     use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Numbers {
+        numbers: Vec<u32>,
+        #[serde(flatten)]
+        rest: Map<String, Value>,
+    }
+
+    fn push(file: &PrivateFile<Numbers>, number: u32) -> Result<usize, Error> {
+        file.change(|document| {
+            document.numbers.push(number);
+            Ok(document.numbers.len())
+        })
+    }
 
     #[test]
     fn a_change_is_whole_and_private() {
         let folder = tempfile::tempdir().unwrap();
-        let file = PrivateFile::<Vec<u32>>::at(folder.path().join("below/numbers.json"));
-        assert_eq!(file.read().unwrap(), [0; 0]);
-        let length = file.change(|numbers| {
-            numbers.push(7);
-            Ok::<_, Error>(numbers.len())
-        });
-        assert_eq!((length.unwrap(), file.read().unwrap()), (1, vec![7]));
+        let file = PrivateFile::<Numbers>::at(folder.path().join("below/numbers.json"));
+        assert_eq!(file.read().unwrap(), Numbers::default());
+        assert_eq!((push(&file, 7).unwrap(), file.read().unwrap().numbers), (1, vec![7]));
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
-        let refused = file.change(|numbers| {
-            numbers.clear();
+        let refused = file.change(|document| {
+            document.numbers.clear();
             Err::<(), _>(file.io("like", io::Error::other("no")))
         });
-        assert!(refused.unwrap_err().to_string().starts_with("cannot like ") && file.read().unwrap() == [7]);
-        fs::write(file.path(), "{").unwrap();
-        assert!(matches!(file.read(), Err(Error::Damaged { .. })));
-        assert!(matches!(file.change(|_| Ok::<_, Error>(())), Err(Error::Damaged { .. })));
+        assert!(refused.unwrap_err().to_string().starts_with("cannot like ") && file.read().unwrap().numbers == [7]);
+        for damaged in ["{", "[]", "7", r#"{"numbers":7}"#, r#"{"version":"1","numbers":[]}"#, r#"{"version":-1,"numbers":[]}"#] {
+            fs::write(file.path(), damaged).unwrap();
+            assert!(matches!(file.read(), Err(Error::Damaged { .. })), "{damaged}");
+            assert!(matches!(push(&file, 8), Err(Error::Damaged { .. })), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = PrivateFile::<Numbers>::at(folder.path().join("numbers.json"));
+        let newer = r#"{"version": 2, "numerals": ["seven"]}"#;
+        fs::write(file.path(), newer).unwrap();
+        for error in [file.read().unwrap_err(), push(&file, 8).unwrap_err()] {
+            assert!(matches!(&error, Error::Newer { path, found: 2, known: 1 } if path == file.path()), "{error}");
+        }
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), newer);
+    }
+
+    #[test]
+    fn one_without_a_version_is_of_the_first_and_what_a_later_program_adds_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = PrivateFile::<Numbers>::at(folder.path().join("numbers.json"));
+        fs::write(file.path(), r#"{"numbers": [7], "colour": "red"}"#).unwrap();
+        push(&file, 8).unwrap();
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), serde_json::json!({"version": 1, "numbers": [7, 8], "colour": "red"}));
+        push(&file, 9).unwrap();
+        assert_eq!(file.read().unwrap().numbers, [7, 8, 9]);
     }
 
     #[test]
     fn many_change_it_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let file = PrivateFile::<Vec<u32>>::at(folder.path().join("numbers.json"));
+        let file = PrivateFile::<Numbers>::at(folder.path().join("numbers.json"));
         std::thread::scope(|scope| {
             for number in 0..8 {
                 let file = file.clone();
-                scope.spawn(move || {
-                    let changed = file.change(|numbers| {
-                        numbers.push(number);
-                        Ok::<_, Error>(())
-                    });
-                    changed.unwrap();
-                });
+                scope.spawn(move || push(&file, number).unwrap());
             }
         });
-        let mut numbers = file.read().unwrap();
+        let mut numbers = file.read().unwrap().numbers;
         numbers.sort_unstable();
         assert_eq!(numbers, (0..8).collect::<Vec<_>>());
     }

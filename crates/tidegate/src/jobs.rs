@@ -29,6 +29,15 @@ pub(crate) const ID_VARIABLE: &str = "TIDEGATE_JOB_ID";
 /// The variable that says who began it.
 pub(crate) const BY_VARIABLE: &str = "TIDEGATE_JOB_BY";
 
+/// The newest version of what jobs tell that this program reads, and the one that it writes. A file without one is of version 1; one that is newer is not shown.
+const VERSION: u64 = 1;
+
+/// What every version of a job's file has.
+#[derive(Debug, Deserialize)]
+struct Mark {
+    version: Option<u64>,
+}
+
 /// What a job tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
@@ -155,7 +164,14 @@ fn read(folder: &Path, id: &str) -> Option<Told> {
     if fs::metadata(&path).ok()?.len() > FILE_BYTES_MAX {
         return None;
     }
-    let mut told: Told = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+    let text = fs::read(&path).ok()?;
+    if let Ok(Mark { version: Some(found) }) = serde_json::from_slice(&text)
+        && found > VERSION
+    {
+        tracing::debug!(file = %path.display(), found, "a newer Tidegate tells of a job, which this one does not understand");
+        return None;
+    }
+    let mut told: Told = serde_json::from_slice(&text).ok()?;
     id.clone_into(&mut told.id);
     if told.state == State::Running && is_gone(folder, id) {
         told.state = State::BrokenOff;
@@ -264,6 +280,11 @@ mod tests {
         // What does not lie there as a job's is left alone.
         fs::write(jobs.join("ff.json"), "{").unwrap();
         fs::write(jobs.join("..json"), "{}").unwrap();
+        let last = jobs.join("0000000000000006-1.json");
+        let sound = fs::read_to_string(&last).unwrap();
+        fs::write(&last, sound.replacen('{', r#"{"version":2,"#, 1)).unwrap();
+        assert_eq!(list(folder.path()).unwrap().len(), JOBS_MAX - 1, "one of a newer version is not shown");
+        fs::write(&last, sound.replacen('{', r#"{"host":"a later program's","#, 1)).unwrap();
         assert_eq!(list(folder.path()).unwrap().len(), JOBS_MAX);
     }
 }

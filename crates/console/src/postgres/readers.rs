@@ -8,6 +8,7 @@ use contract::Timestamp;
 use datafusion_postgres::pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, gen_salted_password};
 use secrets::PrivateFile;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 const NAME_CHARS_MAX: usize = 63;
 const SALT_BYTES: usize = 16;
@@ -25,6 +26,9 @@ pub struct Entry {
     salt: String,
     /// `SaltedPassword` of RFC 5802, with SHA-256 and 4,096 iterations. Base64.
     salted_password: String,
+    /// What a later program added to it, kept as it is.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// What is wrong with the file, or with what is to become of it.
@@ -47,6 +51,9 @@ pub enum ReaderFileError {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Contents {
     readers: Vec<Entry>,
+    /// What a later program added to it, kept as it is.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// The file of those who may read, `readers.json` by custom.
@@ -62,7 +69,7 @@ impl Entry {
     fn new(name: String, password: &str, now: Timestamp) -> Self {
         let salt: [u8; SALT_BYTES] = rand::random();
         let salted = gen_salted_password(password, &salt, SCRAM_ITERATIONS);
-        Self { name, created_at: now.to_rfc3339(), salt: STANDARD.encode(salt), salted_password: STANDARD.encode(salted) }
+        Self { name, created_at: now.to_rfc3339(), salt: STANDARD.encode(salt), salted_password: STANDARD.encode(salted), rest: Map::new() }
     }
 
     /// Salt and salted password.
@@ -115,7 +122,7 @@ impl ReaderFile {
             return Err(ReaderFileError::Password);
         }
         let entry = Entry::new(name.to_owned(), &password, now);
-        self.0.change(|Contents { readers }| {
+        self.0.change(|Contents { readers, .. }| {
             readers.retain(|reader| reader.name != name);
             readers.push(entry);
             Ok::<_, ReaderFileError>(())
@@ -129,7 +136,7 @@ impl ReaderFile {
     ///
     /// `NoSuchReader`, and what the file may come to.
     pub fn revoke(&self, name: &str) -> Result<(), ReaderFileError> {
-        self.0.change(|Contents { readers }| {
+        self.0.change(|Contents { readers, .. }| {
             let before = readers.len();
             readers.retain(|reader| reader.name != name);
             if readers.len() == before { Err(ReaderFileError::NoSuchReader(name.to_owned())) } else { Ok(()) }

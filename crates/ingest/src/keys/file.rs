@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use contract::{SourceName, Timestamp};
 use secrets::PrivateFile;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{Error, KeyDigest, Scope, WriteKey};
 
@@ -24,6 +25,9 @@ pub struct Entry {
     /// What it may do.
     #[serde(flatten)]
     pub scope: Scope,
+    /// What a later program added to it, kept as it is.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl Entry {
@@ -36,6 +40,9 @@ impl Entry {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Contents {
     keys: Vec<Entry>,
+    /// What a later program added to it, kept as it is.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// The file of write keys, `sources.json` by custom.
@@ -70,7 +77,7 @@ impl KeyFile {
     pub fn add(&self, name: SourceName, key: &WriteKey, scope: Scope, now: Timestamp) -> Result<Entry, Error> {
         scope.check()?;
         let digest = key.digest();
-        self.0.change(|Contents { keys }| match keys.iter_mut().find(|entry| entry.digest == digest) {
+        self.0.change(|Contents { keys, .. }| match keys.iter_mut().find(|entry| entry.digest == digest) {
             Some(other) if other.name != name => Err(Error::TakenKey(other.name.clone())),
             Some(same) if !same.is_live(now) => Err(Error::RevokedKey(name)),
             Some(same) => {
@@ -78,7 +85,7 @@ impl KeyFile {
                 Ok(same.clone())
             }
             None => {
-                let entry = Entry { name, digest, created_at: now, revoked_at: None, scope };
+                let entry = Entry { name, digest, created_at: now, revoked_at: None, scope, rest: Map::new() };
                 keys.push(entry.clone());
                 Ok(entry)
             }
@@ -93,7 +100,7 @@ impl KeyFile {
     /// [`Error::NoSuchSource`] when it has no live key, [`Error::TakenKey`], [`Error::RevokedKey`], and what the file may come to.
     pub fn rotate(&self, name: &SourceName, key: &WriteKey, now: Timestamp, until: Timestamp) -> Result<(Entry, usize), Error> {
         let digest = key.digest();
-        self.0.change(|Contents { keys }| {
+        self.0.change(|Contents { keys, .. }| {
             if let Some(same) = keys.iter().find(|entry| entry.digest == digest) {
                 return Err(if same.is_live(now) { Error::TakenKey(same.name.clone()) } else { Error::RevokedKey(same.name.clone()) });
             }
@@ -105,7 +112,7 @@ impl KeyFile {
                 ending += 1;
             }
             let scope = scope.ok_or_else(|| Error::NoSuchSource(name.clone()))?;
-            let entry = Entry { name: name.clone(), digest, created_at: now, revoked_at: None, scope };
+            let entry = Entry { name: name.clone(), digest, created_at: now, revoked_at: None, scope, rest: Map::new() };
             keys.push(entry.clone());
             Ok((entry, ending))
         })
@@ -117,7 +124,7 @@ impl KeyFile {
     ///
     /// [`Error::NoSuchSource`] when it has none, and what the file may come to.
     pub fn revoke(&self, name: &SourceName, which: Option<&str>, now: Timestamp) -> Result<usize, Error> {
-        self.0.change(|Contents { keys }| {
+        self.0.change(|Contents { keys, .. }| {
             let meant =
                 |entry: &&mut Entry| entry.name == *name && entry.is_live(now) && which.is_none_or(|short| entry.digest.short() == short);
             let revoked = keys.iter_mut().filter(meant).map(|entry| entry.revoked_at = Some(now)).count();

@@ -142,6 +142,19 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Whether a header of another version of frames was written at this place of the segment with this salt. There is none in a segment of our version, so it is no write that
+    /// was left unfinished.
+    pub(super) fn is_of_another_version(salt: u64, at: u64, bytes: &[u8; HEADER_BYTES]) -> bool {
+        let magic = MAGIC.to_le_bytes();
+        let (Some((name, _)), Some((found, rest))) = (magic.split_first_chunk::<3>(), bytes.split_first_chunk::<4>()) else { return false };
+        let is_one = found.starts_with(name) && found.last().is_some_and(u8::is_ascii_digit) && *found != magic;
+        let mut as_ours = [0; HEADER_BYTES];
+        let (front, behind) = as_ours.split_at_mut(magic.len());
+        front.copy_from_slice(&magic);
+        behind.copy_from_slice(rest);
+        is_one && Self::read(salt, at, &as_ours).is_some()
+    }
+
     /// Reads a header; `None` unless one was written at this place of the segment with this salt.
     pub(super) fn read(salt: u64, at: u64, bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let (front, facts) = bytes.split_first_chunk::<8>()?;

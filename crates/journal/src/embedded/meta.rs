@@ -4,6 +4,8 @@
 //! magic [u8; 8] | crc u32 | generation u32 | partitions u32 | sequence u64 | inode u64
 //! ```
 //!
+//! The magic ends in the version of the format. The checksum is of the magic and of all that stands behind it; what a later program puts at the end is passed over.
+//!
 //! `sequence` is that of the last segment that was begun: without it, the loss of the last file could not be told from a shorter journal. `inode` is that of the file itself. A copied or restored directory has other inodes, and the original may have gone on since: its positions may already mean other
 //! records. So a journal that finds itself a copy grows its generation, whereby everything in it has new positions: consumers take it up again, and lose nothing.
 
@@ -15,10 +17,11 @@ use std::path::{Path, PathBuf};
 use super::frame::crc;
 use super::medium::Medium;
 use super::segment::UNFINISHED;
+use super::version::{self, Magic};
 use super::{OpenError, unavailable};
 use crate::Error;
 
-const MAGIC: &[u8; 8] = b"TGmeta01";
+const MAGIC: &Magic = b"TGmeta01";
 const NAME: &str = "journal.meta";
 const LOCK: &str = "lock";
 
@@ -53,7 +56,10 @@ impl Meta {
         Read::by_ref(&mut file).take(1024).read_to_end(&mut bytes).map_err(unavailable("read", &path))?;
         match decode(&bytes) {
             Some((meta, written_as)) => Ok(Some(Found { meta, is_copy: written_as != inode })),
-            None => Err(Error::Corrupt { file: path, at: 0, what: "this is not a sound description of a journal".into() }),
+            None => match version::newer(&bytes, MAGIC, |bytes| decode(bytes).is_some()) {
+                Some((found, known)) => Err(Error::Newer { file: path, found, known }),
+                None => Err(Error::Corrupt { file: path, at: 0, what: "this is not a sound description of a journal".into() }),
+            },
         }
     }
 
@@ -84,7 +90,7 @@ fn decode(bytes: &[u8]) -> Option<(Meta, u64)> {
     let (generation, rest) = facts.split_first_chunk()?;
     let (partitions, rest) = rest.split_first_chunk()?;
     let (sequence, rest) = rest.split_first_chunk()?;
-    let inode: &[u8; 8] = rest.try_into().ok()?;
+    let (inode, _) = rest.split_first_chunk()?;
     let meta = Meta {
         generation: u32::from_le_bytes(*generation),
         partitions: u32::from_le_bytes(*partitions),

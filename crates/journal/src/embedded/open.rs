@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::Config;
-use super::frame::{Encoder, tear};
+use super::frame::{Encoder, Head, tear};
 use super::log::Log;
 use super::medium::Medium;
-use super::meta::{Lock, Meta, remove_unfinished};
+use super::meta::{Found, Lock, Meta, remove_unfinished};
 use super::queue::Queue;
 use super::scan::{Fault, Scan};
 use super::segment::{self, Header, Mark, Segment};
@@ -26,8 +26,13 @@ pub(super) fn open(directory: PathBuf, config: Config, medium: Arc<dyn Medium>) 
     config.check()?;
     make_directory(&*medium, &directory)?;
     let lock = Lock::take(&directory)?;
+    let found = Meta::load(&directory)?;
+    if let Some(found) = found {
+        // Before anything is changed: what a newer program left is for that one.
+        check_versions(&directory, found.meta)?;
+    }
     remove_unfinished(&directory)?;
-    let meta = settle(&*medium, &directory, &config)?;
+    let meta = settle(&*medium, &directory, &config, found)?;
     let segments = open_segments(&directory, meta)?;
     let Some((active, sealed)) = segments.split_last().filter(|(last, _)| last.header.sequence >= meta.sequence) else {
         let what = "this segment file is missing, it was the last to be begun".into();
@@ -67,8 +72,8 @@ fn make_directory(medium: &dyn Medium, directory: &Path) -> Result<(), Error> {
 }
 
 /// Finds out what the journal is, or makes it that: its first segment comes before its description, so a description without segments means that they were lost.
-fn settle(medium: &dyn Medium, directory: &Path, config: &Config) -> Result<Meta, OpenError> {
-    let Some(found) = Meta::load(directory)? else { return begin(medium, directory, config) };
+fn settle(medium: &dyn Medium, directory: &Path, config: &Config, found: Option<Found>) -> Result<Meta, OpenError> {
+    let Some(found) = found else { return begin(medium, directory, config) };
     let Meta { generation, partitions, .. } = found.meta;
     if partitions != config.partitions {
         return Err(OpenError::Partitions { directory: directory.to_owned(), stored: partitions, asked: config.partitions, generation });
@@ -107,6 +112,16 @@ fn begin(medium: &dyn Medium, directory: &Path, config: &Config) -> Result<Meta,
     meta.save(medium, directory).map_err(unavailable("describe the journal in", directory))?;
     tracing::info!(directory = %directory.display(), generation = meta.generation, partitions = meta.partitions, "a new journal");
     Ok(meta)
+}
+
+/// Refuses segments of a newer version. What else is wrong with one is found when it is opened.
+fn check_versions(directory: &Path, meta: Meta) -> Result<(), Error> {
+    for (_, path) in segment::list(directory).map_err(unavailable("list", directory))? {
+        if let Err(error @ Error::Newer { .. }) = Segment::open(path, meta.partitions as usize) {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 fn open_segments(directory: &Path, meta: Meta) -> Result<Vec<Arc<Segment>>, Error> {
@@ -170,6 +185,10 @@ fn recover(medium: &dyn Medium, segment: &Segment) -> Result<(File, Mark), Error
 fn judge(segment: &Segment, file: &File, at: u64, end: u64, what: String) -> Result<(), Error> {
     let mut rest = vec![0; usize::try_from(end - at).unwrap_or(usize::MAX)];
     file.read_exact_at(&mut rest, at).map_err(unavailable("read", &segment.path))?;
+    if rest.first_chunk().is_some_and(|header| Head::is_of_another_version(segment.header.salt, at, header)) {
+        let what = format!("{what}: a frame of another version of the format does, though the segment is of this program's version");
+        return Err(Error::Corrupt { file: segment.path.clone(), at, what });
+    }
     if let Some(later) = tear(segment.header.salt, at, &rest) {
         let what = format!("{what}, though a frame that was written later is sound at byte {later}");
         return Err(Error::Corrupt { file: segment.path.clone(), at, what });

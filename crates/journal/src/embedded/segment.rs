@@ -4,6 +4,7 @@
 //! magic [u8; 8] | crc u32 | partitions u32 | generation u32 | 0 u32 | sequence u64 | previous u64 | salt u64 | first offset of each partition u64 | frames
 //! ```
 //!
+//! The magic ends in the version of the format, which is that of the header and of all frames behind it: a program with another one begins a segment of its own.
 //! `previous` is the length of the segment before: with it, and because only the last segment is ever written to, a segment that has a successor is sealed. A segment gets its
 //! name once its header is durable, so a named segment always has a sound header.
 
@@ -18,9 +19,10 @@ use super::frame::crc;
 use super::locked;
 use super::medium::Medium;
 use super::scan::{Fault, Scan};
+use super::version::{self, Magic};
 use crate::Error;
 
-const MAGIC: &[u8; 8] = b"TGsegm01";
+const MAGIC: &Magic = b"TGsegm01";
 const FIXED_BYTES: usize = 48;
 const EXTENSION: &str = "segment";
 /// A file that is being made; without meaning until it is renamed.
@@ -126,7 +128,10 @@ impl Segment {
             Some(header) => {
                 Err(Error::Corrupt { file: path, at: 0, what: format!("it is segment {} by its header, not by its name", header.sequence) })
             }
-            None => Err(Error::Corrupt { file: path, at: 0, what: "the header of the segment is not sound".into() }),
+            None => match version::newer(&bytes, MAGIC, |bytes| Header::decode(bytes, partitions).is_some()) {
+                Some((found, known)) => Err(Error::Newer { file: path, found, known }),
+                None => Err(Error::Corrupt { file: path, at: 0, what: "the header of the segment is not sound".into() }),
+            },
         }
     }
 

@@ -120,6 +120,72 @@ async fn a_copy_is_a_new_generation() {
     assert_eq!(Embedded::open(moved, small()).await.unwrap().generation(), 1, "a directory that is moved is no copy");
 }
 
+/// A file as a program of version 2 would begin it: the checksum is of the first bytes, and of what stands behind it up to there.
+fn made_newer(bytes: &[u8], checked: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[7] = b'2';
+    sealed(bytes, checked)
+}
+
+fn sealed(mut bytes: Vec<u8>, checked: usize) -> Vec<u8> {
+    let sum = frame::crc(&[&bytes[..8], &bytes[12..checked]]);
+    bytes[8..12].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+fn contents(directory: &TempDir) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn files_of_a_newer_version_are_refused_and_left_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    append(&reopen(&directory, &small()).unwrap(), 0..10).await.unwrap();
+    fs::write(directory.path().join("00000000000000000009.new"), "of that version").unwrap();
+    let (meta, first) = (directory.path().join("journal.meta"), segments(&directory)[0].clone());
+    for path in [meta.clone(), first] {
+        let sound = fs::read(&path).unwrap();
+        let checked = if path == meta { sound.len() } else { segment::Header::bytes(2) as usize };
+        // Written into the file that is there: another one would be a copy.
+        fs::write(&path, made_newer(&sound, checked)).unwrap();
+        let before = contents(&directory);
+        let error = reopen(&directory, &small()).unwrap_err();
+        assert!(matches!(&error, OpenError::Journal(Error::Newer { file, found: 2, known: 1 }) if *file == path), "{error}");
+        assert!(error.to_string().contains("a newer Tidegate wrote it"), "{error}");
+        assert_eq!(contents(&directory), before);
+        fs::write(&path, sound).unwrap();
+    }
+    assert_eq!(numbers(&all(&reopen(&directory, &small()).unwrap()).await.unwrap()), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_a_later_program_puts_at_the_end_of_the_description_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    append(&reopen(&directory, &small()).unwrap(), 0..10).await.unwrap();
+    let meta = directory.path().join("journal.meta");
+    let longer = [fs::read(&meta).unwrap(), b"and more".to_vec()].concat();
+    let length = longer.len();
+    fs::write(&meta, sealed(longer, length)).unwrap();
+    let journal = reopen(&directory, &small()).unwrap();
+    assert_eq!((journal.generation(), numbers(&all(&journal).await.unwrap())), (1, (0..10).collect()));
+}
+
+#[tokio::test]
+async fn a_frame_of_another_version_is_no_torn_end() {
+    let directory = tempfile::tempdir().unwrap();
+    append(&reopen(&directory, &small()).unwrap(), 0..10).await.unwrap();
+    let path = segments(&directory)[0].clone();
+    let sound = fs::read(&path).unwrap();
+    let at = sound.windows(4).rposition(|window| window == b"TGf1").unwrap();
+    let mut other = sound.clone();
+    other[at + 3] = b'2';
+    fs::write(&path, &other).unwrap();
+    let error = reopen(&directory, &small()).unwrap_err();
+    assert!(matches!(&error, OpenError::Journal(Error::Corrupt { at: named, .. }) if *named == at as u64), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), other, "nothing is cut off");
+}
+
 #[tokio::test]
 async fn what_was_being_made_is_removed() {
     let directory = tempfile::tempdir().unwrap();

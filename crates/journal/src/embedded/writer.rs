@@ -309,6 +309,7 @@ fn again(error: &Error) -> Error {
         Error::Full(what) => Error::Full(what.clone()),
         Error::Corrupt { file, at, what } => Error::Corrupt { file: file.clone(), at: *at, what: what.clone() },
         Error::Damaged { place, what } => Error::Damaged { place: place.clone(), what: what.clone() },
+        Error::Newer { file, found, known } => Error::Newer { file: file.clone(), found: *found, known: *known },
         Error::Unavailable { doing, source } => {
             let source =
                 source.raw_os_error().map_or_else(|| io::Error::new(source.kind(), source.to_string()), io::Error::from_raw_os_error);

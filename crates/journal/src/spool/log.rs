@@ -31,8 +31,10 @@ pub(super) struct Log {
 impl Log {
     /// Opens the spool in a folder, or makes one there. A second process that tries is refused.
     pub(super) async fn open(folder: &Path, config: &Config, kafka: &kafka::Config) -> Result<Self, embedded::OpenError> {
-        let journal = Embedded::open(folder.join("log"), config.log(kafka)).await?;
         let path = folder.join("spool.mark");
+        // Of a newer version: then nothing of the spool is touched.
+        drop(Mark::load(&path)?);
+        let journal = Embedded::open(folder.join("log"), config.log(kafka)).await?;
         let (start, end) = (only(journal.start().await?), only(journal.end().await?));
         let mark = match Mark::load(&path)? {
             Some(mark) if mark.drained > end => {

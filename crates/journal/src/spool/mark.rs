@@ -9,6 +9,8 @@
 //! crc 1a2b3c4d
 //! ```
 //!
+//! The first line ends in the version of the format, and stands there in every version. Lines that begin with another word are a later program's, and are passed over.
+//!
 //! Every record of the spool before `drained` is in Kafka. Those at or after it may be there as well, but then behind the ends named.
 
 use std::fs::{self, File};
@@ -17,7 +19,8 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Offsets};
 
-const HEAD: &str = "tidegate spool 1";
+const KIND: &str = "tidegate spool ";
+const VERSION: u32 = 1;
 const UNFINISHED: &str = "new";
 
 /// How far the spool has been drained.
@@ -46,6 +49,9 @@ impl Mark {
             what: "this is not a sound mark of a spool; without it, what is spooled is sent again as a whole: to let that happen, remove the file".into(),
         }
         };
+        if let Some(found) = version_of(&text).filter(|found| *found > VERSION) {
+            return Err(Error::Newer { file: path.to_owned(), found, known: VERSION });
+        }
         parse(&text).map(Some).ok_or_else(damaged)
     }
 
@@ -66,7 +72,7 @@ impl Mark {
 
     fn text(&self) -> String {
         let ends: String = self.ends.iter().map(|(partition, end)| format!("end {partition} {end}\n")).collect();
-        let body = format!("{HEAD}\nid {}\ndrained {}\n{ends}", self.id, self.drained);
+        let body = format!("{KIND}{VERSION}\nid {}\ndrained {}\n{ends}", self.id, self.drained);
         format!("{body}crc {:08x}\n", sum(&body))
     }
 }
@@ -75,18 +81,23 @@ fn sum(body: &str) -> u32 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, body.as_bytes()) as u32
 }
 
+fn version_of(text: &str) -> Option<u32> {
+    text.lines().next()?.strip_prefix(KIND)?.parse().ok()
+}
+
 fn parse(text: &str) -> Option<Mark> {
     let (body, crc) = text.strip_suffix('\n')?.rsplit_once("crc ")?;
     if u32::from_str_radix(crc, 16).ok()? != sum(body) {
         return None;
     }
     let mut lines = body.lines();
-    (lines.next()? == HEAD).then_some(())?;
+    (version_of(lines.next()?)? == VERSION).then_some(())?;
     let id = lines.next()?.strip_prefix("id ")?.to_owned();
     let drained = lines.next()?.strip_prefix("drained ")?.parse().ok()?;
     let mut ends = Offsets::new();
     for line in lines {
-        let (partition, end) = line.strip_prefix("end ")?.split_once(' ')?;
+        let Some(line) = line.strip_prefix("end ") else { continue };
+        let (partition, end) = line.split_once(' ')?;
         ends.insert(partition.parse().ok()?, end.parse().ok()?);
     }
     Some(Mark { id, drained, ends })
@@ -115,5 +126,20 @@ mod tests {
             fs::write(&path, &sound[..at]).unwrap();
             assert!(Mark::load(&path).is_err(), "cut off at {at}");
         }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_and_what_a_later_program_adds_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool.mark");
+        let mark = Mark { id: "abc".into(), drained: 17, ends: Offsets::from([(0, 5)]) };
+        let body = "tidegate spool 1\nid abc\ndrained 17\nend 0 5\ncolour red\n";
+        fs::write(&path, format!("{body}crc {:08x}\n", sum(body))).unwrap();
+        assert_eq!(Mark::load(&path).unwrap(), Some(mark));
+        let newer = "tidegate spool 2\nall is otherwise\n";
+        fs::write(&path, newer).unwrap();
+        let error = Mark::load(&path).unwrap_err();
+        assert!(matches!(&error, Error::Newer { file, found: 2, known: 1 } if *file == path), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), newer);
     }
 }

@@ -177,3 +177,23 @@ async fn settings_are_checked() {
     assert_eq!(options.log_retention.as_secs(), 3 * 86_400);
     assert!(serde_json::from_str::<Options>(r#"{"zstd":1}"#).is_err());
 }
+
+#[tokio::test]
+async fn a_table_of_a_newer_version_is_neither_read_nor_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open(folder.path().to_str().unwrap(), Options::default()).await.unwrap();
+    let mut table = lake.table(&spec()).await.unwrap();
+    let log = folder.path().join("bronze/events/_delta_log");
+    let created = std::fs::read_to_string(log.join("00000000000000000000.json")).unwrap();
+    let metadata = created.lines().find(|line| line.starts_with(r#"{"metaData""#)).unwrap();
+    let newer = metadata.replacen(r#""configuration":{"#, r#""configuration":{"tidegate.format":"2","#, 1);
+    assert_ne!(newer, metadata);
+    std::fs::write(log.join("00000000000000000001.json"), format!("{newer}\n")).unwrap();
+    let (opened, read) = (lake.table(&spec()).await.unwrap_err(), lake.reader("bronze.events").await.unwrap_err());
+    let (queried, refreshed) = (lake.provider("bronze.events").await.err().unwrap(), table.refresh().await.unwrap_err());
+    for error in [opened, read, queried, refreshed] {
+        assert_eq!(error.kind(), ErrorKind::Schema, "{error}");
+        assert!(error.to_string().contains("is of version 2, this program knows it up to version 1"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(&log).unwrap().count(), 2, "nothing was changed");
+}

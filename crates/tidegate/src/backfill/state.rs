@@ -47,6 +47,15 @@ struct Progress {
     saved: u64,
 }
 
+/// The newest version of notes that this program reads, and the one that it writes. A note without one is of version 1.
+const VERSION: u64 = 1;
+
+/// What every version of a note has.
+#[derive(Debug, Deserialize)]
+struct Mark {
+    version: Option<u64>,
+}
+
 /// What is noted.
 #[derive(Debug, Serialize, Deserialize)]
 struct Noted {
@@ -144,6 +153,15 @@ impl Inner {
 fn read(path: &Path) -> io::Result<u64> {
     match fs::read(path) {
         Ok(text) => {
+            if let Ok(Mark { version: Some(found) }) = serde_json::from_slice(&text)
+                && found > VERSION
+            {
+                return Err(io::Error::other(format!(
+                    "{} is of version {found} of its format, this program knows it up to version {VERSION}: a newer Tidegate wrote it; go on with that one, or remove it: then all rows are sent again, and those \
+                     that are there add nothing",
+                    path.display()
+                )));
+            }
             let noted: Noted = serde_json::from_slice(&text)
                 .map_err(|error| io::Error::other(format!("{}: {error}; remove it to begin anew", path.display())))?;
             Ok(noted.rows)
@@ -196,6 +214,18 @@ mod tests {
         assert_eq!(begin(b"order").0.before(), 30);
         assert_eq!(begin(b"another").0.before(), 0);
         assert_eq!(Tracker::new(None, &[b"order"], false).begin(&source, &content).unwrap(), 0);
+
+        // A note of a newer version is left as it is; what a later program adds to one of this version is passed over.
+        let note = |text: &str| {
+            let mut files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+            let note = files.find(|path| path.extension().is_some_and(|end| end == "json")).unwrap();
+            fs::write(&note, text).unwrap();
+            Tracker::new(Some(folder.path().to_owned()), &[b"order"], false).begin(&source, &content).map_err(|error| error.to_string())
+        };
+        assert_eq!(note(r#"{"file":"rows.csv","rows":30,"bytes":4}"#), Ok(0));
+        let refused = note(r#"{"version":2,"front":30}"#).unwrap_err();
+        assert!(refused.contains("is of version 2") && refused.contains("go on with that one"), "{refused}");
+        note(r#"{"file":"rows.csv","rows":30}"#).unwrap();
 
         let (again, file) = begin_with(b"order", true);
         assert_eq!((again.done(file), again.before()), (0, 0), "all rows are sent again");

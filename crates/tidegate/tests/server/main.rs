@@ -12,6 +12,7 @@ mod console;
 mod erasure;
 mod experiments;
 mod figures;
+mod formats;
 mod kill;
 mod lifecycle;
 mod metrics;

@@ -31,6 +31,11 @@ impl Place {
         place
     }
 
+    /// A data folder that is there already.
+    pub(crate) fn of(folder: tempfile::TempDir, settings: Vec<(String, String)>) -> Self {
+        Self { folder, port: free_port(), settings }
+    }
+
     pub(crate) fn data(&self) -> &Path {
         self.folder.path()
     }
