@@ -6,7 +6,7 @@
 //! What holds for every format:
 //!
 //! - `null` means absent, and so does an empty string where an id or a name is expected.
-//! - An id may be a JSON string, a whole number or a boolean; the latter two are taken as their text (`7` becomes `"7"`). A number that a 64-bit
+//! - An id may be a JSON string, a number or a boolean; the latter two are taken as their text (`7` becomes `"7"`). A number that a 64-bit
 //!   float cannot hold exactly is a violation, because two ids could become one.
 //! - Where an object is expected, an empty array is an empty object: PHP writes it so.
 //! - A field that is not known is kept where it came, in the payload, and ignored here.
@@ -46,8 +46,9 @@ pub struct Envelope {
     /// The attributes of a CloudEvent in binary mode, by lowercase name without `ce-`; `datacontenttype` stands for the `Content-Type` header. `None`: the
     /// event is in structured mode.
     pub attributes: Option<Map<String, Value>>,
-    /// The parameters of a pixel's address, by name; a name with dots reaches inside (`context.page.url`). The event's own fields go before them.
-    pub query: Map<String, Value>,
+    /// The parameters of a pixel's address, by name; a name with dots reaches inside (`context.page.url`). The event's own fields go before them. `None`: the
+    /// event did not come as a pixel's address.
+    pub query: Option<Map<String, Value>>,
 }
 
 impl Envelope {
@@ -63,7 +64,7 @@ impl Envelope {
             context: fields.object("context"),
             sent_at: fields.take("sentAt"),
             attributes: fields.optional_object("attributes"),
-            query: fields.object("query"),
+            query: fields.optional_object("query"),
         };
         fields.finish(envelope)
     }

@@ -66,6 +66,17 @@ impl Report {
     pub(crate) fn all_rejected(&self) -> bool {
         self.accepted == 0 && !self.rejected.is_empty()
     }
+
+    /// The refusal that stands for all of them: that of a single event, or of a batch in which all have the same fault.
+    fn same_refusal(&self) -> Option<&Violation> {
+        let first = self.rejected.first().map(|notice| &notice.violation);
+        first.filter(|first| self.rejected.iter().all(|notice| notice.violation.code == first.code))
+    }
+
+    /// The word for programs where none was taken.
+    fn refusal_code(&self) -> &str {
+        self.same_refusal().map_or("all_rejected", |violation| violation.code.as_str())
+    }
 }
 
 /// The body of every answer of the gate. Clients that know Segment look at `success`, `code` and `message`.
@@ -99,6 +110,15 @@ pub(crate) fn outcome(outcome: &Result<Report, Error>) -> Response {
     }
 }
 
+/// The code that the answer of [`outcome`] has; `None` where events were taken, or there were none.
+pub(crate) fn code(outcome: &Result<Report, Error>) -> Option<&str> {
+    match outcome {
+        Ok(report) if report.all_rejected() => Some(report.refusal_code()),
+        Ok(_) => None,
+        Err(error) => Some(error.code()),
+    }
+}
+
 fn taken(report: &Report) -> Response {
     let answer = Answer {
         success: true,
@@ -111,14 +131,10 @@ fn taken(report: &Report) -> Response {
     json(StatusCode::OK, &answer)
 }
 
-/// A single event's refusal, or that of a batch in which all have the same fault, is told as such.
 fn all_rejected(report: &Report) -> Response {
-    let codes = || report.rejected.iter().map(|notice| notice.violation.code.as_str());
-    let first = report.rejected.first().map(|notice| &notice.violation);
-    let same = first.filter(|first| codes().all(|code| code == first.code));
-    let message = same.map_or_else(|| "every event of the request is refused".to_owned(), spoken);
+    let message = report.same_refusal().map_or_else(|| "every event of the request is refused".to_owned(), spoken);
     let answer = Answer {
-        code: Some(same.map_or("all_rejected", |violation| violation.code.as_str())),
+        code: Some(report.refusal_code()),
         message: Some(&message),
         detail: Some("`rejected` says of each event what is wrong; sent again unchanged it will be refused again"),
         accepted: Some(0),

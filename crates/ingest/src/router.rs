@@ -76,7 +76,7 @@ async fn receive(gate: Gate, route: Route, request: Request) -> Response {
     }
     let mut response = answer::outcome(&outcome);
     if is_pixel {
-        response = pixel::instead_of(response, outcome.as_ref().err());
+        response = pixel::instead_of(response, answer::code(&outcome));
     }
     cors::expose(&gate, origin, response.headers_mut());
     metrics::answered(route.name(), response.status(), started.elapsed());

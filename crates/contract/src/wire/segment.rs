@@ -20,12 +20,14 @@ use super::{Envelope, query};
 use crate::{Event, Violation, json};
 
 pub(super) fn decode(payload: &[u8], envelope: &Envelope, limits: &json::Limits) -> Result<Event, Vec<Violation>> {
-    let mut fields = if payload.trim_ascii().is_empty() && !envelope.query.is_empty() {
-        Fields::of(Value::Object(Map::new()))?
-    } else {
-        Fields::parse(payload, limits)?
+    let mut fields = match &envelope.query {
+        // A page view needs no field at all, so an address without parameters is an event too.
+        Some(_) if payload.trim_ascii().is_empty() => Fields::of(Value::Object(Map::new()))?,
+        Some(_) | None => Fields::parse(payload, limits)?,
     };
-    fields.fill(query::nest(&envelope.query));
+    if let Some(query) = &envelope.query {
+        fields.fill(query::nest(query));
+    }
     let mut event = Event { context: context(&mut fields, envelope), ..common(&mut fields, envelope) };
     let call = fields.text("type").or_else(|| envelope.call.clone());
     read_call(call.as_deref(), &mut event, &mut fields);

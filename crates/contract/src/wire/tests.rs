@@ -220,6 +220,13 @@ fn pixels_come_as_parameters() {
     let own_first =
         decode(WireFormat::Segment, br#"{"name":"Own","anonymousId":null}"#, Some(&envelope), &json::Limits::default()).unwrap();
     assert_eq!((own_first.name.as_deref(), own_first.anonymous_id.as_deref()), (Some("Own"), Some("a")));
+    // An address without parameters is an event without fields; a page view needs none, and a track call is missed its name.
+    let bare = |call: &str| {
+        let envelope = to_raw_value(&json!({"type": call, "query": {}})).unwrap();
+        decode(WireFormat::Segment, b"", Some(&envelope), &json::Limits::default())
+    };
+    assert_eq!(bare("page").unwrap().event_type, "page_view");
+    assert_eq!(bare("track").unwrap_err()[0].field, "/event");
 }
 
 #[test]

@@ -107,9 +107,13 @@ async fn a_pixel_is_a_picture_whatever_comes_but_never_says_yes_to_what_was_not_
     for (path, status, code) in [
         ("/pixel/v1/track".to_owned(), 401, Some("missing_key")),
         ("/pixel/v1/track?writeKey=no".to_owned(), 401, Some("unknown_key")),
-        (format!("/pixel/v1/track?writeKey={KEY}"), 400, None),
+        (format!("/pixel/v1/track?writeKey={KEY}"), 400, Some("missing_field")),
+        (format!("/pixel/v1/track?writeKey={KEY}&event=e&timestamp=soon"), 400, Some("invalid_time")),
         (format!("/v1/pixel/track?writeKey={KEY}&data=%25"), 400, Some("invalid_base64")),
         (format!("/v1/pixel/track?writeKey={KEY}"), 400, Some("missing_field")),
+        (format!("/v1/pixel/track?writeKey={KEY}&data=e30"), 400, Some("missing_field")),
+        // A page view needs no field but the key.
+        (format!("/pixel/v1/page?writeKey={KEY}"), 200, None),
     ] {
         let answer = server.send(Request::get(&path)).await;
         assert_eq!(
