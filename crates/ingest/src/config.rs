@@ -65,6 +65,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// The file with the key of the hashes that stand for personal data, 64 hexadecimal digits; without it one is made in the data folder. All gates must have the same, so that a person has one hash.
     pub pii_key_file: Option<PathBuf>,
+    /// The file with the key that the secrets of signed write keys are made of, in the same form and for all gates too; without it one is made in the data folder.
+    pub signing_key_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -92,6 +94,7 @@ impl Default for Config {
             client_address: ClientAddress::default(),
             public_url: None,
             pii_key_file: None,
+            signing_key_file: None,
         }
     }
 }

@@ -21,6 +21,15 @@ pub enum Error {
     /// A write key that was revoked.
     #[error("this write key has been revoked")]
     RevokedKey,
+    /// No signature, with a key that asks for one.
+    #[error("the request is not signed, and this write key asks for that")]
+    MissingSignature,
+    /// A signature of another body, or by another secret.
+    #[error("the signature is not one of this body by this key's secret")]
+    InvalidSignature,
+    /// A signature that is right, and of another time.
+    #[error("the request was signed more than five minutes from now")]
+    StaleSignature,
     /// Two different write keys in one request.
     #[error("the request has two different write keys")]
     ConflictingKeys,
@@ -166,6 +175,21 @@ impl Error {
                 "check the key; `tidegate source list` shows the sources, `tidegate source add` makes a key",
             ),
             Self::RevokedKey => Facts::turned_away(FORBIDDEN, "revoked_key", "use the key that replaced it"),
+            Self::MissingSignature => Facts::turned_away(
+                UNAUTHORIZED,
+                "missing_signature",
+                "send X-Tidegate-Signature: t=SECONDS,v1=HEX, the HMAC-SHA-256 of \"SECONDS.BODY\" with the secret that came with the key",
+            ),
+            Self::InvalidSignature => Facts::turned_away(
+                UNAUTHORIZED,
+                "invalid_signature",
+                "sign the body as it is sent, packed if it is packed, with the secret that came with this key",
+            ),
+            // The events are sound, and the client's clock is not: what it has is taken once that is set right.
+            Self::StaleSignature => Facts {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                ..Facts::wait(60, "stale_signature", "set the clock of the machine that signs, and sign the request anew")
+            },
             Self::OriginNotAllowed => Facts::turned_away(FORBIDDEN, "origin_not_allowed", "add the page's origin to those of the source"),
             Self::ConflictingKeys => Facts::turned_away(BAD, "conflicting_keys", "send one key, or the same key everywhere"),
             Self::NotFound => Facts::turned_away(StatusCode::NOT_FOUND, "not_found", "/openapi.json lists what is served"),

@@ -17,6 +17,7 @@ use crate::admission::Budget;
 use crate::config::{self, Config};
 use crate::keys::{Keyring, Lookup, Source};
 use crate::rate::Rates;
+use crate::signature::{self, SigningKey};
 
 /// For how long after the journal last failed the gate says that it is not ready. After that it must be tried again.
 const UNREADY_AFTER_FAILURE: Duration = Duration::from_secs(10);
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) rates: Rates,
     pub(crate) sifting: Semaphore,
     pub(crate) pii_key: mask::Key,
+    pub(crate) signing_key: SigningKey,
     plan: RwLock<Arc<Plan>>,
     erased: RwLock<Arc<Erased>>,
     clock: SharedClock,
@@ -57,6 +59,7 @@ pub struct Builder {
     config: Config,
     over_tls: bool,
     pii_key: mask::Key,
+    signing_key: SigningKey,
 }
 
 impl Builder {
@@ -95,6 +98,13 @@ impl Builder {
         self
     }
 
+    /// What the secrets of keys that sign are made of; without this it is one of this gate's own, and nobody has a secret for it.
+    #[must_use]
+    pub fn signing_key(mut self, key: SigningKey) -> Self {
+        self.signing_key = key;
+        self
+    }
+
     /// The gate, open.
     ///
     /// # Errors
@@ -113,6 +123,7 @@ impl Builder {
             config,
             over_tls: self.over_tls,
             pii_key: self.pii_key,
+            signing_key: self.signing_key,
             plan: RwLock::new(self.plan),
             erased: RwLock::default(),
             clock: self.clock,
@@ -136,6 +147,7 @@ impl Gate {
             config: Config::default(),
             over_tls: false,
             pii_key: mask::Key::new(rand::random()),
+            signing_key: SigningKey::new(rand::random()),
         }
     }
 
@@ -248,6 +260,14 @@ impl Inner {
         }
         self.rates.enter(&source, Instant::now())?;
         Ok(source)
+    }
+
+    /// Whether a request is signed, where its key asks for that.
+    pub(crate) fn check_signature(&self, source: &Source, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), Error> {
+        match source.key.filter(|_| source.scope.signed) {
+            Some(key) => signature::verify(&self.signing_key.secret(&key), headers, body, now),
+            None => Ok(()),
+        }
     }
 }
 

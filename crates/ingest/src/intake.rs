@@ -74,7 +74,7 @@ fn visit(gate: &Gate, route: Route, parts: Parts, share: Share) -> Result<Visit,
         None if route.body_has_key() => None,
         None => return Err(Error::MissingKey),
     };
-    Ok(Visit { route, headers: parts.headers, query, caller, claimed, source, share })
+    Ok(Visit { route, headers: parts.headers, query, caller, claimed, source, is_checked: false, share })
 }
 
 /// The body of a request that has it in its address.

@@ -78,6 +78,11 @@ impl KeyDigest {
         self.to_hex().chars().take(8).collect()
     }
 
+    /// Its bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     fn to_hex(self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
     }

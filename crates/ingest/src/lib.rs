@@ -31,6 +31,7 @@ mod route;
 mod router;
 mod settings;
 mod sift;
+pub mod signature;
 
 pub use again::{Again, judge_again, judge_ahead};
 pub use config::Config;

@@ -37,6 +37,8 @@ pub(crate) struct Visit {
     pub(crate) claimed: Option<String>,
     /// Whose key that is.
     pub(crate) source: Option<Arc<Source>>,
+    /// Whether it is known that the source sent this body, where its key asks for a signature.
+    pub(crate) is_checked: bool,
     pub(crate) share: Share,
 }
 
@@ -71,7 +73,8 @@ pub(crate) fn sift(gate: &Inner, mut visit: Visit, body: Bytes, received_at: Tim
 /// Makes a request that is not taken as a whole into one refused record, where its source is known and the fault lies in its bytes.
 pub(crate) fn refuse(gate: &Inner, visit: Visit, error: Error, front: &Bytes, full_bytes: u64, received_at: Timestamp) -> Sifted {
     let (mut records, mut answer) = (Vec::new(), Err(error));
-    if let (Some(source), Err(error)) = (&visit.source, &answer)
+    // Of one that should be signed and was not looked at as a whole nobody knows whose it is.
+    if let (Some(source), Err(error)) = (visit.source.as_ref().filter(|source| visit.is_checked || !source.scope.signed), &answer)
         && let Some(violation) = error.refusal()
     {
         let plan = gate.plan();
@@ -95,22 +98,34 @@ pub(crate) fn refuse(gate: &Inner, visit: Visit, error: Error, front: &Bytes, fu
 
 fn events(gate: &Inner, visit: &mut Visit, body: &Bytes, received_at: Timestamp) -> Result<(Vec<Record>, Report), Error> {
     let config = &gate.config;
+    check(gate, visit, body, received_at)?;
     let form = Form::of(visit.route, &visit.headers)?;
-    let body = unpacked(gate, visit, &form, body)?;
+    let (sent, body) = (body, unpacked(gate, visit, &form, body)?);
     let parts = match split::parts(&form, &body, &visit.query, config) {
         Ok(parts) => parts,
         Err(violation) => {
             // So that the refusal has its source, where that is told in the body alone.
             identify(gate, visit, split::key_of(&form, &body))?;
+            check(gate, visit, sent, received_at)?;
             return Err(Error::Malformed(violation));
         }
     };
     let source = identify(gate, visit, parts.key.clone())?;
+    check(gate, visit, sent, received_at)?;
     gate.rates.pay(&source, parts.events.len(), Instant::now());
     let envelope = envelope(&parts, config)?;
     let (plan, erased) = (gate.plan(), gate.erased());
     let work = Work { plan: &plan, erased: &erased, source: &source, form: &form, envelope: &envelope, received_at };
     records(gate, visit, parts, &work)
+}
+
+/// Checks the signature as soon as it is known whose key it is.
+fn check(gate: &Inner, visit: &mut Visit, sent: &[u8], now: Timestamp) -> Result<(), Error> {
+    if let Some(source) = visit.source.as_ref().filter(|_| !visit.is_checked) {
+        gate.check_signature(source, &visit.headers, sent, now)?;
+        visit.is_checked = true;
+    }
+    Ok(())
 }
 
 fn unpacked(gate: &Inner, visit: &mut Visit, form: &Form, body: &Bytes) -> Result<Bytes, Error> {

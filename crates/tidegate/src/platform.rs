@@ -27,7 +27,7 @@ mod stages;
 #[cfg(test)]
 mod tests;
 
-use crate::pii;
+use crate::key_files;
 use crate::settings::{Role, Settings};
 use control::Control;
 use http::Server;
@@ -74,7 +74,8 @@ impl Platform {
                         .clock(clock)
                         .config(settings.ingest.clone())
                         .over_tls(tls.is_some())
-                        .pii_key(pii::key(settings)?)
+                        .pii_key(key_files::pii(settings)?)
+                        .signing_key(key_files::signing(settings)?)
                         .build()?,
                 )
             }

@@ -48,6 +48,8 @@ pub(crate) struct Order {
 pub(crate) struct Delivery {
     pub(crate) url: reqwest::Url,
     pub(crate) key: String,
+    /// What requests are signed with, where the key asks for it.
+    pub(crate) signing_secret: Option<String>,
     /// Whom to trust over TLS, and who we are.
     pub(crate) trust: Trust,
     /// Requests in work at a time.

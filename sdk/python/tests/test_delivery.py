@@ -92,3 +92,25 @@ def test_an_application_that_is_killed_again_and_again_loses_nothing_that_was_on
         time.sleep(0.2)
     counted = server.query("SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM silver.events")
     assert counted[0]["n"] == counted[0]["ids"] >= len(set(synced))
+
+
+@pytest.mark.parametrize("events", [1, 200])
+def test_signed_requests_are_taken_where_the_key_asks_for_them(server, events):
+    """200 events are packed."""
+    key, secret = server.command("source", "add", "billing", "--signed").split()
+
+    def send(secret):
+        client = tidegate.Client(key, url=server.url, signing_secret=secret)
+        for number in range(events):
+            client.track("conversion", {"n": number, "text": "long enough to be worth packing"})
+        assert client.close(DONE)
+        return balanced(client)
+
+    assert send(secret).delivered == events
+    assert send(None).rejected_by == {"missing_signature": events}
+    assert send("tgs_of_nobody").rejected_by == {"invalid_signature": events}
+    server.silver(events)
+    # Whose they were nobody knows, so they are nobody's dead letters.
+    assert server.query("SELECT count(*) AS n FROM dead_letters") == [{"n": 0}]
+    with pytest.raises(ValueError, match="--signed"):
+        tidegate.Client(key, signing_secret="")

@@ -68,6 +68,7 @@ impl Client {
     pub fn builder(write_key: impl Into<String>) -> ClientBuilder {
         ClientBuilder {
             write_key: write_key.into(),
+            signing_secret: None,
             url: URL.to_owned(),
             config: Config::default(),
             on_delivery: None,
@@ -249,6 +250,7 @@ impl Client {
 #[must_use = "`build` makes the client"]
 pub struct ClientBuilder {
     write_key: String,
+    signing_secret: Option<String>,
     url: String,
     config: Config,
     on_delivery: Option<OnDelivery>,
@@ -269,6 +271,12 @@ impl Debug for ClientBuilder {
 }
 
 impl ClientBuilder {
+    /// What requests are signed with, for a write key that asks for it.
+    pub fn signing_secret(mut self, secret: impl Into<String>) -> Self {
+        self.signing_secret = Some(secret.into());
+        self
+    }
+
     /// Where the gate is, `http://127.0.0.1:8099` if nothing is said; or a path of one's own that a proxy passes on to it.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = url.into();
@@ -385,7 +393,7 @@ impl ClientBuilder {
     /// Where it is set up wrongly. A gate that cannot be reached is no error: events wait for it.
     pub fn build(self) -> Result<Client, ConfigError> {
         self.config.check()?;
-        let transport = Transport::new(&self.url, &self.write_key, self.config.timeout)?;
+        let transport = Transport::new(&self.url, &self.write_key, self.signing_secret, self.config.timeout)?;
         if let Some(fault) = self.fault {
             return Err(ConfigError::Context(fault));
         }

@@ -23,6 +23,9 @@ pub enum ConfigError {
     /// It could not be sent.
     #[error("the write key is empty, or has characters that no header can hold; `tidegate source add NAME` makes one")]
     WriteKey,
+    /// It is empty.
+    #[error("the signing secret is empty; `tidegate source add NAME --signed` makes one")]
+    SigningSecret,
     /// With what was given.
     #[error("url must be like https://events.example.com, is {0:?}")]
     Url(String),

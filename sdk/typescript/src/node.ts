@@ -1,12 +1,12 @@
 /** For Node. */
 
-import { randomFillSync } from 'node:crypto'
+import { createHmac, randomFillSync } from 'node:crypto'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 
 import { Client } from './client.js'
 import { DiskSpool } from './spool.js'
-import type { Answer, Settings } from './types.js'
+import type { Post, Settings } from './types.js'
 
 export { VERSION } from './client.js'
 export type { Delivery, DropReason, Settings, Stats } from './types.js'
@@ -19,17 +19,21 @@ const SPOOL_BYTES_MAX = 256 * 1024 * 1024
 const EXIT_MS = 2_000
 const compress = promisify(gzip)
 
-async function post(url: string, headers: Record<string, string>, body: string, timeoutMs: number): Promise<Answer> {
-  const isLarge = Buffer.byteLength(body) > COMPRESS_FROM_BYTES
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: isLarge ? { ...headers, 'Content-Encoding': 'gzip' } : headers,
+function posting(signingSecret: string | undefined): Post {
+  return async (url, given, text, timeoutMs) => {
+    const isLarge = Buffer.byteLength(text) > COMPRESS_FROM_BYTES
     // The fastest level has most of what there is to gain: events are alike.
-    body: isLarge ? new Uint8Array(await compress(body, { level: 1 })) : body,
-    redirect: 'manual',
-    signal: AbortSignal.timeout(timeoutMs),
-  })
-  return { status: answer.status, body: await answer.text(), retryAfter: answer.headers.get('retry-after') }
+    const body = new Uint8Array(isLarge ? await compress(text, { level: 1 }) : Buffer.from(text))
+    const headers = isLarge ? { ...given, 'Content-Encoding': 'gzip' } : { ...given }
+    if (signingSecret !== undefined) headers['X-Tidegate-Signature'] = signature(signingSecret, body, Math.floor(Date.now() / 1_000))
+    const answer = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
+    return { status: answer.status, body: await answer.text(), retryAfter: answer.headers.get('retry-after') }
+  }
+}
+
+/** Of a body as it is sent: HMAC-SHA-256 of the time, a full stop and the body. */
+function signature(secret: string, body: Uint8Array, seconds: number): string {
+  return `t=${seconds},v1=${createHmac('sha256', secret).update(`${seconds}.`).update(body).digest('hex')}`
 }
 
 /** Times are milliseconds. */
@@ -37,6 +41,8 @@ export interface NodeSettings extends Settings {
   /** A folder in which events are before they are sent. Several processes may have the same. */
   spool?: string
   spoolBytesMax?: number
+  /** For a key that asks for signed requests. */
+  signingSecret?: string
 }
 
 const clients = new Set<WeakRef<Client>>()
@@ -54,12 +60,13 @@ function closeAll(): void {
 export class Tidegate extends Client {
   constructor(settings: NodeSettings) {
     if (!/^https?:\/\/[^/]/.test(settings.url)) throw new RangeError(`url must be like https://events.example.com, is ${JSON.stringify(settings.url)}`)
-    const { spool, spoolBytesMax = SPOOL_BYTES_MAX, ...rest } = settings
+    const { spool, spoolBytesMax = SPOOL_BYTES_MAX, signingSecret, ...rest } = settings
+    if (signingSecret === '') throw new RangeError('signingSecret is empty; `tidegate source add NAME --signed` makes one')
     if (!(spoolBytesMax >= 1)) throw new RangeError('spoolBytesMax must be at least 1')
     super(rest, {
       spool: spool === undefined ? undefined : new DiskSpool(spool, spoolBytesMax),
       library: 'tidegate-node',
-      post,
+      post: posting(signingSecret),
       byteLength: (text) => Buffer.byteLength(text),
       randomBytes: (bytes) => randomFillSync(bytes),
       unref: (timer) => (timer as NodeJS.Timeout).unref(),

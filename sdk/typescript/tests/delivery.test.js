@@ -64,3 +64,20 @@ for (const seed of [11, 12]) {
     assert.deepEqual([...rows.keys()].sort(), delivered.sort())
   })
 }
+
+test('signed requests are taken where the key asks for them', { timeout: DONE }, async (t) => {
+  const server = await Server.start()
+  t.after(() => server.stop())
+  const [key, secret] = (await server.command('source', 'add', 'billing', '--signed')).split('\n')
+  const send = async (signingSecret) => {
+    const client = new Tidegate({ writeKey: key, url: server.url, log: () => {}, signingSecret })
+    // More than is sent unpacked.
+    for (let number = 0; number < 100; number++) client.track('conversion', { n: number, text: 'long enough to be worth packing' })
+    assert.ok(await client.close(60_000))
+    return client.stats()
+  }
+  assert.equal((await send(secret)).delivered, 100)
+  assert.deepEqual((await send(undefined)).rejectedBy, { missing_signature: 100 })
+  assert.deepEqual((await send('tgs_of_nobody')).rejectedBy, { invalid_signature: 100 })
+  assert.throws(() => new Tidegate({ writeKey: key, url: server.url, signingSecret: '' }), /--signed/)
+})

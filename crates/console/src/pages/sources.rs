@@ -30,6 +30,8 @@ pub struct Key {
     pub event_types: Vec<String>,
     /// Events a second, where it has a rate of its own.
     pub rate: Option<u32>,
+    /// Whether requests with it must be signed.
+    pub signed: bool,
 }
 
 /// What came from a source.
@@ -45,13 +47,22 @@ pub struct Volume {
     pub late: u64,
 }
 
+/// What is shown of a new key, this once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The key.
+    pub key: String,
+    /// What requests with it are signed with, where they must be.
+    pub secret: Option<String>,
+}
+
 /// What has just been done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
-    /// A key was made: the source, and the key. It is shown this once.
-    Added(String, String),
-    /// A key was made, and those before end: the source, the key, and when they end. It is shown this once.
-    Rotated(String, String, String),
+    /// A key was made: the source, and the key.
+    Added(String, Shown),
+    /// A key was made, and those before end: the source, the key, and when they end.
+    Rotated(String, Shown, String),
     /// So many keys of a source were revoked.
     Revoked(String, usize),
     /// Nothing, and why.
@@ -64,13 +75,13 @@ pub fn page(keys: Result<&[Key], &str>, volumes: &[Volume], done: Option<&Done>,
         h1 { "Sources" }
         p.about { "A source is who sends: a web site, an app, a service. Each has write keys of its own; of a key only a digest is kept." }
         @match done {
-            Some(Done::Added(source, key)) => div.state.passed role="status" {
+            Some(Done::Added(source, made)) => div.state.passed role="status" {
                 span.sign aria-hidden="true" { "✓" } "This is the new key of " strong { (source) } ". It is shown this once."
-                pre tabindex="0" { code #new-key { (key) } }
+                (new_key(made))
             },
-            Some(Done::Rotated(source, key, until)) => div.state.passed role="status" {
+            Some(Done::Rotated(source, made, until)) => div.state.passed role="status" {
                 span.sign aria-hidden="true" { "✓" } "This is the new key of " strong { (source) } ". It is shown this once; those before are taken until " (until) "."
-                pre tabindex="0" { code #new-key { (key) } }
+                (new_key(made))
             },
             Some(Done::Revoked(source, keys)) => p.state.passed role="status" {
                 span.sign aria-hidden="true" { "✓" } "Revoked " (keys) @if *keys == 1 { " key" } @else { " keys" } " of " strong { (source) } ". Gates that run see it within a second."
@@ -85,6 +96,7 @@ pub fn page(keys: Result<&[Key], &str>, volumes: &[Volume], done: Option<&Done>,
                 label { "Origins of web pages that may send, separated by spaces; none: all" input type="text" name="origins" size="40" placeholder="https://www.example.com" autocomplete="off"; }
                 label { "Types of events, separated by spaces; none: all" input type="text" name="event_types" size="30" placeholder="page_view checkout_*" autocomplete="off"; }
                 label { "Events a second; none: as the settings have it" input type="number" name="rate" min="1" max="4294967295" autocomplete="off"; }
+                label { input type="checkbox" name="signed" value="yes"; "Requests must be signed, by servers" }
                 button type="submit" { "Make a key" }
             }
         }
@@ -98,12 +110,22 @@ pub fn page(keys: Result<&[Key], &str>, volumes: &[Volume], done: Option<&Done>,
     Page::new(Some(Place::Sources), "Sources", body)
 }
 
+fn new_key(made: &Shown) -> Markup {
+    html! {
+        pre tabindex="0" { code #new-key { (made.key) } }
+        @if let Some(secret) = &made.secret {
+            p { "Requests with it must be signed with this secret, which is shown this once too:" }
+            pre tabindex="0" { code #new-secret { (secret) } }
+        }
+    }
+}
+
 fn table(keys: &[Key], visitor: &Visitor) -> Markup {
     html! {
         h2 { "Write keys" }
         div.wide tabindex="0" role="region" aria-label="Write keys" {
             table {
-                thead { tr { th scope="col" { "source" } th scope="col" { "key" } th scope="col" { "made" } th scope="col" { "ends" } th scope="col" { "origins" } th scope="col" { "types" } th.number scope="col" { "events a second" } @if visitor.form_token().is_some() { th scope="col" { span.hidden { "Change" } } } } }
+                thead { tr { th scope="col" { "source" } th scope="col" { "key" } th scope="col" { "made" } th scope="col" { "ends" } th scope="col" { "origins" } th scope="col" { "types" } th.number scope="col" { "events a second" } th scope="col" { "signed" } @if visitor.form_token().is_some() { th scope="col" { span.hidden { "Change" } } } } }
                 tbody {
                     @for key in keys {
                         tr {
@@ -114,6 +136,7 @@ fn table(keys: &[Key], visitor: &Visitor) -> Markup {
                             td { @if key.origins.is_empty() { "any" } @else { (key.origins.join(" ")) } }
                             td { @if key.event_types.is_empty() { "any" } @else { (key.event_types.join(" ")) } }
                             td.number { @if let Some(rate) = key.rate { (grouped(rate.into())) } }
+                            td { @if key.signed { "yes" } }
                             @if let Some(token) = visitor.form_token() {
                                 td { @if !key.ended {
                                     form method="post" action=(ROTATE_PATH) {
@@ -168,18 +191,23 @@ mod tests {
             let shown = page(Ok(&keys), &[], None, &visitor);
             assert!(shown.text().contains("we&lt;b") && !shown.text().contains("<form"), "{}", shown.text());
         }
-        let done = Done::Added("web".to_owned(), "tg_1".to_owned());
+        let made = |key: &str, secret: Option<&str>| Shown { key: key.to_owned(), secret: secret.map(str::to_owned) };
+        let done = Done::Added("web".to_owned(), made("tg_1", None));
         let shown =
             page(Ok(&keys), &[Volume { source: "web".to_owned(), accepted: 1_200, ..Volume::default() }], Some(&done), &known(Role::Admin));
         let text = shown.text();
         assert!(text.contains("Make a key") && text.contains("Revoke") && text.contains("tg_1") && text.contains("1,200"), "{text}");
-        assert!(text.contains(ROTATE_PATH) && text.contains(">any<"), "{text}");
+        assert!(text.contains(ROTATE_PATH) && text.contains(">any<") && !text.contains("new-secret"), "{text}");
         let ended = [Key { ended: true, event_types: vec!["a<b".to_owned()], rate: Some(5_000), ..keys[0].clone() }];
-        let rotated = Done::Rotated("web".to_owned(), "tg_2".to_owned(), "tomorrow".to_owned());
+        let rotated = Done::Rotated("web".to_owned(), made("tg_2", Some("tgs_2")), "tomorrow".to_owned());
         let shown = page(Ok(&ended), &[], Some(&rotated), &known(Role::Admin));
         let text = shown.text();
         assert!(
-            text.contains("a&lt;b") && text.contains("5,000") && text.contains("taken until tomorrow") && !text.contains(ROTATE_PATH),
+            text.contains("a&lt;b")
+                && text.contains("5,000")
+                && text.contains("taken until tomorrow")
+                && text.contains("tgs_2")
+                && !text.contains(ROTATE_PATH),
             "{text}"
         );
         assert!(page(Err("no <file>"), &[], None, &Visitor::Open).text().contains("no &lt;file&gt;"));

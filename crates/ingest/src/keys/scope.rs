@@ -22,6 +22,9 @@ pub struct Scope {
     /// Events a second that may be sent with it, in the place of what the settings give each source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_per_second_max: Option<u32>,
+    /// Whether each request must be signed, see [`crate::signature`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
 }
 
 impl Scope {

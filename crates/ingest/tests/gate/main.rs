@@ -10,4 +10,5 @@ mod measure;
 mod personal;
 mod pressure;
 mod scopes;
+mod signed;
 mod support;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use contract::mask::Key;
 use contract::{Plan, Receipt, SourceName, Timestamp, Verdict};
 use ingest::keys::Scope;
+use ingest::signature::SigningKey;
 use ingest::{Config, Gate, KeyFile, Keyring};
 use journal::embedded::{self, Embedded};
 use journal::{Error, Journal as _, ReadLimit, Record, Sink, Stored};
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 pub(crate) const KEY: &str = "tg_test_key";
 pub(crate) const PII_KEY: [u8; 32] = [7; 32];
+pub(crate) const SIGNING_KEY: [u8; 32] = [8; 32];
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Server {
@@ -92,7 +94,13 @@ impl Server {
         keys.add(source("web"), &KEY.parse().unwrap(), Scope::default(), Timestamp(0)).unwrap();
         let keyring = Keyring::open(keys.clone()).unwrap();
         let journal = Arc::clone(&medium) as Arc<dyn Sink>;
-        let gate = Gate::builder(journal, keyring).config(config).plan(Arc::new(plan)).pii_key(Key::new(PII_KEY)).build().unwrap();
+        let gate = Gate::builder(journal, keyring)
+            .config(config)
+            .plan(Arc::new(plan))
+            .pii_key(Key::new(PII_KEY))
+            .signing_key(SigningKey::new(SIGNING_KEY))
+            .build()
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = ingest::router(gate.clone()).merge(ingest::health_router(gate.clone())).fallback(ingest::not_found);

@@ -18,8 +18,8 @@ use super::dead_letters::FilterArgs;
 use super::{LakeArgs, say};
 use crate::acts;
 use crate::jobs::Job;
+use crate::key_files;
 use crate::output::{self, Format};
-use crate::pii;
 use crate::platform;
 use crate::settings::Settings;
 
@@ -100,7 +100,7 @@ pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<bool> {
     let command = command(&filter);
     let plan = platform::plan(settings.plan.file.as_deref())?;
     let (total, mut letters) = recovery::letters(&lake, &filter).await?;
-    let pii_key = pii::key(&settings)?;
+    let pii_key = key_files::pii(&settings)?;
     let target = if args.dry_run || total == 0 { None } else { Some(Target::open(&settings).await?) };
     let act = if args.dry_run { None } else { Some(acts::tell(&settings, None, "recover", &command, json!({"dead_letters": total}))?) };
     let bar = bar(total);

@@ -57,6 +57,9 @@ pub(crate) struct DeliveryArgs {
     /// Write key
     #[arg(long, value_name = "KEY", env = "TIDEGATE_KEY", hide_env_values = true)]
     key: String,
+    /// Secret to sign requests with, for a key that asks for it
+    #[arg(long, value_name = "SECRET", env = "TIDEGATE_SIGNING_SECRET", hide_env_values = true)]
+    signing_secret: Option<String>,
     #[command(flatten)]
     trust: TrustArgs,
     /// Requests in work at a time
@@ -78,7 +81,7 @@ impl DeliveryArgs {
         let key: ingest::WriteKey = self.key.parse().map_err(|error: ingest::keys::Error| Misuse(format!("--key: {error}")))?;
         let (concurrency, patience) = (usize::from(self.concurrency), Duration::from_secs(self.retry_for.into()));
         let trust = self.trust.read().map_err(|error| Misuse(format!("{error:#}")))?;
-        Ok(Delivery { url, key: key.reveal().to_owned(), trust, concurrency, patience })
+        Ok(Delivery { url, key: key.reveal().to_owned(), signing_secret: self.signing_secret, trust, concurrency, patience })
     }
 }
 

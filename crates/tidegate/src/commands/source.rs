@@ -11,8 +11,10 @@ use telemetry::clock::{Clock as _, SystemClock};
 
 use super::{DataArgs, say};
 use crate::acts;
+use crate::key_files;
 use crate::misuse::Misuse;
 use crate::output::{self, Format};
+use crate::settings::Settings;
 
 /// Make, list, rotate and revoke write keys
 ///
@@ -23,6 +25,7 @@ Examples:
   KEY=$(tidegate source add web)
   tidegate source add shop --origin https://www.example.com --origin https://shop.example.com
   tidegate source add till --event-type sale --event-type 'refund_*' --rate 50
+  tidegate source add billing --signed          a key, and the secret to sign requests with
   tidegate source rotate shop --overlap 7d     a new key; those before end in a week
   tidegate source list
   tidegate source revoke web")]
@@ -51,6 +54,9 @@ enum Action {
         /// Events a second that may be sent with it [default: what ingest.events_per_second_max gives each source]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         rate: Option<u32>,
+        /// Whether each request must be signed. The secret to sign with is printed on a second line: for servers, which can keep one
+        #[arg(long)]
+        signed: bool,
         #[command(flatten)]
         data: DataArgs,
     },
@@ -90,8 +96,8 @@ enum Action {
 
 pub(crate) fn run(args: SourceArgs) -> anyhow::Result<bool> {
     match args.action {
-        Action::Add { name, key, origins, event_types, rate, data } => {
-            let scope = Scope { allowed_origins: origins, event_types, events_per_second_max: rate };
+        Action::Add { name, key, origins, event_types, rate, signed, data } => {
+            let scope = Scope { allowed_origins: origins, event_types, events_per_second_max: rate, signed };
             add(&name, key, scope, &data)
         }
         Action::Rotate { name, overlap, key, data } => rotate(&name, key, overlap, &data),
@@ -108,8 +114,9 @@ fn add(name: &str, key: Option<String>, scope: Scope, data: &DataArgs) -> anyhow
     let key = write_key(key)?;
     scope.check().map_err(|error| Misuse(error.to_string()))?;
     let told = acts::tell(&settings, None, "source.add", name.as_str(), json!({"key": key.digest().short(), "scope": scope}))?;
+    let secret = secret(&settings, &key, &scope)?;
     told.done(file.add(name.clone(), &key, scope, now()))?;
-    tell(&name, &key, made, &file)
+    tell(&name, &key, secret.as_deref(), made, &file)
 }
 
 fn rotate(name: &str, key: Option<String>, overlap: Duration, data: &DataArgs) -> anyhow::Result<()> {
@@ -121,8 +128,8 @@ fn rotate(name: &str, key: Option<String>, overlap: Duration, data: &DataArgs) -
     let until = Timestamp(now.0.saturating_add(micros));
     let detail = json!({"key": key.digest().short(), "others_until": until.to_rfc3339()});
     let told = acts::tell(&settings, None, "source.rotate", name.as_str(), detail)?;
-    let (_, ending) = told.done(file.rotate(&name, &key, now, until))?;
-    tell(&name, &key, made, &file)?;
+    let (entry, ending) = told.done(file.rotate(&name, &key, now, until))?;
+    tell(&name, &key, secret(&settings, &key, &entry.scope)?.as_deref(), made, &file)?;
     let (keys, end) = if ending == 1 { ("1 key", "ends") } else { (&*format!("{ending} keys"), "end") };
     say(&format!("{keys} that it had before {end} at {}, and may be revoked sooner.", until.to_rfc3339()));
     Ok(())
@@ -132,17 +139,24 @@ fn write_key(given: Option<String>) -> Result<WriteKey, Misuse> {
     given.map_or_else(|| Ok(WriteKey::generate()), WriteKey::try_from).map_err(|error| Misuse(error.to_string()))
 }
 
-/// Prints a key, alone on standard output, and what it is on standard error.
-fn tell(name: &SourceName, key: &WriteKey, made: bool, file: &KeyFile) -> anyhow::Result<()> {
-    output::text(&format!("{}\n", key.reveal()))?;
+/// What requests with a key are signed with, where they must be.
+fn secret(settings: &Settings, key: &WriteKey, scope: &Scope) -> anyhow::Result<Option<String>> {
+    scope.signed.then(|| anyhow::Ok(key_files::signing(settings)?.secret(&key.digest()))).transpose()
+}
+
+/// Prints a key, alone on standard output, or with its secret on a second line, and what it is on standard error.
+fn tell(name: &SourceName, key: &WriteKey, secret: Option<&str>, made: bool, file: &KeyFile) -> anyhow::Result<()> {
+    let secret = secret.map(|secret| format!("{secret}\n")).unwrap_or_default();
+    output::text(&format!("{}\n{secret}", key.reveal()))?;
     let once = if made { " It is shown this once." } else { "" };
+    let once = if secret.is_empty() { once.to_owned() } else { format!(" The second line is the secret to sign requests with.{once}") };
     say(&format!("This is the write key of the source {name}, kept as a digest in {}.{once}", file.path().display()));
     Ok(())
 }
 
 fn list(format: Format, data: &DataArgs) -> anyhow::Result<()> {
     let keys = data.load(Vec::new())?.settings.key_file().list()?;
-    let columns = ["source", "key", "created_at", "revoked_at", "origins", "event_types", "events_per_second"].map(str::to_owned);
+    let columns = ["source", "key", "created_at", "revoked_at", "origins", "event_types", "events_per_second", "signed"].map(str::to_owned);
     let mut rows = output::stdout(format, columns.into())?;
     for entry in keys {
         let revoked_at = entry.revoked_at.map_or(Value::Null, |at| json!(at.to_rfc3339()));
@@ -156,6 +170,7 @@ fn list(format: Format, data: &DataArgs) -> anyhow::Result<()> {
             any(&scope.allowed_origins),
             any(&scope.event_types),
             rate.map_or(Value::Null, |rate| json!(rate)),
+            json!(scope.signed),
         ];
         if !rows.write(cells.to_vec())? {
             break;

@@ -8,9 +8,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use contract::Timestamp;
+use ingest::signature;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
+use telemetry::clock::{Clock as _, SystemClock};
 use tokio_rustls::rustls::{self, AlertDescription};
 
 use super::Delivery;
@@ -35,6 +38,7 @@ pub(super) struct Target {
     native: Url,
     segment: Url,
     key: String,
+    signing_secret: Option<String>,
     patience: Duration,
 }
 
@@ -84,7 +88,7 @@ impl Outcome {
 
 impl Target {
     pub(super) fn new(delivery: &Delivery) -> anyhow::Result<Self> {
-        let Delivery { url, key, trust, patience, .. } = delivery;
+        let Delivery { url, key, signing_secret, trust, patience, .. } = delivery;
         let at = |path: &str| {
             let mut url = url.clone();
             url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
@@ -100,7 +104,8 @@ impl Target {
             builder = builder.no_proxy();
         }
         let client = builder.build().context("cannot prepare requests")?;
-        Ok(Self { client, native: at("/v1/events"), segment: at("/v1/batch"), key: key.clone(), patience: *patience })
+        let (native, segment) = (at("/v1/events"), at("/v1/batch"));
+        Ok(Self { client, native, segment, key: key.clone(), signing_secret: signing_secret.clone(), patience: *patience })
     }
 }
 
@@ -187,7 +192,12 @@ async fn attempt(target: &Target, shape: Shape, body: bytes::Bytes) -> Result<Ve
         Shape::Native => (&target.native, "application/x-ndjson"),
         Shape::Segment => (&target.segment, "application/json"),
     };
-    let request = target.client.post(url.clone()).bearer_auth(&target.key).header(CONTENT_TYPE, content_type).body(body);
+    let mut request = target.client.post(url.clone()).bearer_auth(&target.key).header(CONTENT_TYPE, content_type);
+    if let Some(secret) = &target.signing_secret {
+        // Anew for each attempt: a signature is good for some minutes.
+        request = request.header(signature::HEADER, signature::sign(secret, &body, Timestamp(SystemClock.now_micros())));
+    }
+    let request = request.body(body);
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => match distrust(&error) {

@@ -59,6 +59,7 @@ impl Setting {
             delivery: Delivery {
                 url: self.url.parse().unwrap(),
                 key: "tg_key".to_owned(),
+                signing_secret: None,
                 trust: Trust::default(),
                 concurrency: 1,
                 patience: Duration::from_secs(5),

@@ -46,6 +46,7 @@ class Client:
         write_key: str,
         *,
         url: str = "http://127.0.0.1:8099",
+        signing_secret: str | None = None,
         spool: str | os.PathLike[str] | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
         context: Mapping[str, Any] | None = None,
@@ -65,13 +66,14 @@ class Client:
     ) -> None:
         """Raises `ValueError` where it is set up wrongly.
 
-        `url` is where the gate is, or a path of one's own that a proxy passes on to it. `spool` is a folder; several processes may have the same. `on_delivery` is called for
+        `url` is where the gate is, or a path of one's own that a proxy passes on to it. `signing_secret` is for a key that asks for signed requests. `spool` is a folder; several processes may have the same. `on_delivery` is called for
         each event when it is known what became of it, on a thread of the client's. `context` goes into every event. `enabled=False` makes a client that is switched off until
         `opt_in()`. `experiments` are those that `variation` knows. `plan` is `PLAN` of the code that `tidegate plan codegen` makes: events are checked
         before they are sent, with the gate's verdicts. Times are seconds.
         """
         self._config = Config(
             write_key=write_key,
+            signing_secret=signing_secret,
             url=url,
             batch_events_max=batch_events_max,
             batch_bytes_max=batch_bytes_max,

@@ -12,6 +12,7 @@ class Config:
     """Bounds and paces; docs/sdk-contract.md says what they mean."""
 
     write_key: str
+    signing_secret: str | None
     url: str
     batch_events_max: int
     batch_bytes_max: int
@@ -28,6 +29,8 @@ class Config:
     def __post_init__(self) -> None:
         if not self.write_key:
             raise ValueError("write_key is empty; `tidegate source add NAME` makes one")
+        if self.signing_secret == "":
+            raise ValueError("signing_secret is empty; `tidegate source add NAME --signed` makes one")
         if self.when_full not in get_args(WhenFull):
             raise ValueError(f"when_full is {self.when_full!r}, must be one of {', '.join(get_args(WhenFull))}")
         for name in ("batch_events_max", "batch_bytes_max", "queue_events_max", "queue_bytes_max", "spool_bytes_max"):

@@ -30,7 +30,7 @@ class Sender:
                 # It was being sent when this thread failed.
                 state.batches.appendleft(state.sending)
                 state.sending = None
-        transport = Transport(config.url, config.write_key, config.timeout)
+        transport = Transport(config.url, config.write_key, config.timeout, config.signing_secret)
         try:
             while (batch := self._next_batch()) is not None:
                 self._deliver(transport, batch)

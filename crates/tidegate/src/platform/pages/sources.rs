@@ -1,6 +1,6 @@
 //! Sources, their write keys and what came of each.
 
-use ::console::pages::sources::{Done, Key, Volume, page as drawn};
+use ::console::pages::sources::{Done, Key, Shown, Volume, page as drawn};
 use ::console::pages::{Page, Visitor};
 use axum::Extension;
 use axum::extract::State;
@@ -15,6 +15,7 @@ use telemetry::clock::{Clock as _, SystemClock};
 use super::access::Change;
 use super::{Asking, Pages, Refused, show};
 use crate::acts;
+use crate::key_files;
 
 /// How long the keys before are still taken after one was rotated here: a week.
 const OVERLAP_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
@@ -32,6 +33,9 @@ pub(super) struct Adding {
     event_types: String,
     #[serde(default)]
     rate: String,
+    /// A box that is ticked has a value.
+    #[serde(default)]
+    signed: String,
 }
 
 pub(super) async fn add(State(pages): Asking, Change { asked, visitor, by }: Change<Adding>) -> Result<Response, Refused> {
@@ -40,13 +44,14 @@ pub(super) async fn add(State(pages): Asking, Change { asked, visitor, by }: Cha
         let scope = scope(&asked)?;
         scope.check().map_err(|error| error.to_string())?;
         let detail = json!({"key": key.digest().short(), "scope": scope});
+        let secret = pages.secret(&key, &scope)?;
         pages.act(&by, "source.add", &name, detail, |file| file.add(name.clone(), &key, scope, now()))?;
-        Ok(name)
+        Ok((name, secret))
     });
     let done = match made {
-        Ok(name) => {
+        Ok((name, secret)) => {
             tracing::info!(by, source = name.as_str(), "a write key was made in the console");
-            Done::Added(name.as_str().to_owned(), key.reveal().to_owned())
+            Done::Added(name.as_str().to_owned(), Shown { key: key.reveal().to_owned(), secret })
         }
         Err(why) => Done::Refused(why),
     };
@@ -79,13 +84,14 @@ pub(super) async fn rotate(State(pages): Asking, Change { asked, visitor, by }: 
     let rotated = named(&asked.source).and_then(|name| {
         let until = Timestamp(now.0.saturating_add(OVERLAP_MICROS));
         let detail = json!({"key": key.digest().short(), "others_until": until.to_rfc3339()});
-        let (_, ending) = pages.act(&by, "source.rotate", &name, detail, |file| file.rotate(&name, &key, now, until))?;
-        Ok((name, ending, until))
+        let (entry, ending) = pages.act(&by, "source.rotate", &name, detail, |file| file.rotate(&name, &key, now, until))?;
+        let secret = pages.secret(&key, &entry.scope)?;
+        Ok((name, ending, until, secret))
     });
     let done = match rotated {
-        Ok((name, ending, until)) => {
+        Ok((name, ending, until, secret)) => {
             tracing::info!(by, source = name.as_str(), ending, "a write key was rotated in the console");
-            Done::Rotated(name.as_str().to_owned(), key.reveal().to_owned(), super::second(until))
+            Done::Rotated(name.as_str().to_owned(), Shown { key: key.reveal().to_owned(), secret }, super::second(until))
         }
         Err(why) => Done::Refused(why),
     };
@@ -102,7 +108,12 @@ fn scope(asked: &Adding) -> Result<Scope, String> {
         "" => None,
         text => Some(text.parse().map_err(|_| format!("{text:?} is no number of events a second"))?),
     };
-    Ok(Scope { allowed_origins: names(&asked.origins), event_types: names(&asked.event_types), events_per_second_max: rate })
+    Ok(Scope {
+        allowed_origins: names(&asked.origins),
+        event_types: names(&asked.event_types),
+        events_per_second_max: rate,
+        signed: !asked.signed.is_empty(),
+    })
 }
 
 fn now() -> Timestamp {
@@ -123,6 +134,12 @@ impl Pages {
         told.done(change(&self.settings.key_file())).map_err(|error| error.to_string())
     }
 
+    /// What requests with a key are signed with, where they must be.
+    fn secret(&self, key: &WriteKey, scope: &Scope) -> Result<Option<String>, String> {
+        let made = scope.signed.then(|| key_files::signing(&self.settings)).transpose();
+        made.map(|signing| signing.map(|signing| signing.secret(&key.digest()))).map_err(|error| format!("{error:#}"))
+    }
+
     async fn sources(&self, done: Option<Done>, visitor: &Visitor) -> Page {
         let keys = self.settings.key_file().list().map_err(|error| error.to_string());
         let keys = keys.map(|keys| {
@@ -135,6 +152,7 @@ impl Pages {
                 origins: entry.scope.allowed_origins,
                 event_types: entry.scope.event_types,
                 rate: entry.scope.events_per_second_max,
+                signed: entry.scope.signed,
             };
             keys.into_iter().map(key).collect::<Vec<Key>>()
         });

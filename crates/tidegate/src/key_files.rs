@@ -1,4 +1,7 @@
-//! The key of the hashes that stand for personal data.
+//! The gate's own keys: of the hashes that stand for personal data, and of the secrets that requests are signed with.
+//!
+//! Each is a file with 64 hexadecimal digits for its owner's eyes only: the one that the settings name, else one in the data folder, which is drawn at random when there is none yet. It must outlive
+//! everything that was made with it.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -7,36 +10,48 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use contract::erasure::from_hex;
 use contract::mask::Key;
+use ingest::signature::SigningKey;
 
 use crate::settings::Settings;
 
-/// The key that the settings name; where they name none, the one in the data folder, which is drawn at random when there is none yet. It must outlive everything that was hashed with it: with another key a
-/// person has another hash.
+/// The key of hashes. With another one a person has another hash.
 ///
 /// # Errors
 ///
 /// A file that cannot be read or made, or that holds no key.
-pub(crate) fn key(settings: &Settings) -> anyhow::Result<Key> {
-    match &settings.ingest.pii_key_file {
-        Some(path) => read(path).with_context(|| {
-            format!("cannot read the key of hashes {} (ingest.pii_key_file); `openssl rand -hex 32` makes one", path.display())
-        }),
+pub(crate) fn pii(settings: &Settings) -> anyhow::Result<Key> {
+    of(settings, settings.ingest.pii_key_file.as_deref(), "pii").map(Key::new)
+}
+
+/// The key of secrets. With another one no client's secret is right any more.
+///
+/// # Errors
+///
+/// As [`pii`].
+pub(crate) fn signing(settings: &Settings) -> anyhow::Result<SigningKey> {
+    of(settings, settings.ingest.signing_key_file.as_deref(), "signing").map(SigningKey::new)
+}
+
+fn of(settings: &Settings, named: Option<&Path>, what: &str) -> anyhow::Result<[u8; 32]> {
+    match named {
+        Some(path) => read(path)
+            .with_context(|| format!("cannot read the key {} (ingest.{what}_key_file); `openssl rand -hex 32` makes one", path.display())),
         None => {
-            let path = settings.data.join("pii.key");
-            kept(&path).with_context(|| format!("cannot read or make the key of hashes {}", path.display()))
+            let path = settings.data.join(format!("{what}.key"));
+            kept(&path).with_context(|| format!("cannot read or make the key {}", path.display()))
         }
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Key> {
+fn read(path: &Path) -> anyhow::Result<[u8; 32]> {
     match from_hex(fs::read_to_string(path)?.trim()) {
-        Some(bytes) => Ok(Key::new(bytes)),
+        Some(bytes) => Ok(bytes),
         None => bail!("it does not hold 64 hexadecimal digits"),
     }
 }
 
 /// The key in this file, which is made where it is missing.
-fn kept(path: &Path) -> anyhow::Result<Key> {
+fn kept(path: &Path) -> anyhow::Result<[u8; 32]> {
     if !path.try_exists()? {
         make(path)?;
     }
@@ -80,9 +95,11 @@ mod tests {
             settings.ingest.pii_key_file = Some(pii_key_file.to_owned());
             settings
         };
-        let text = key(&settings(&folder.path().join("missing"))).unwrap_err().to_string();
+        let text = pii(&settings(&folder.path().join("missing"))).unwrap_err().to_string();
         assert!(text.contains("ingest.pii_key_file") && text.contains("openssl rand -hex 32"), "{text}");
         fs::write(folder.path().join("given"), format!("{}\n", "ab".repeat(32))).unwrap();
-        assert!(key(&settings(&folder.path().join("given"))).unwrap() == Key::new([0xab; 32]));
+        assert!(pii(&settings(&folder.path().join("given"))).unwrap() == Key::new([0xab; 32]));
+        let signing = signing(&settings(&folder.path().join("given"))).unwrap();
+        assert!(signing == super::signing(&settings(&folder.path().join("given"))).unwrap() && folder.path().join("signing.key").exists());
     }
 }
