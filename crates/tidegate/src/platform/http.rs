@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use axum::Router;
@@ -28,6 +28,8 @@ use tls::Tls;
 
 /// The pause after the system could not give a connection, such as when no file can be opened; at once it would only be asked again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is said that all connections are open.
+const TELL_FULL_EVERY: Duration = Duration::from_secs(60);
 /// How long connections may take to end once the listener closes: by then no request should be in work.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -104,6 +106,16 @@ fn unlistenable(listen: &str, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("cannot listen on {listen}: {help}"))
 }
 
+/// Says that no connection can be taken now, at most once in a while.
+fn tell_full(told: &mut Option<Instant>) {
+    if told.is_none_or(|at| at.elapsed() >= TELL_FULL_EVERY) {
+        *told = Some(Instant::now());
+        tracing::warn!(
+            "server.connections_max connections are open: further ones wait until one ends; if few clients have many of them, set server.connections_per_address_max"
+        );
+    }
+}
+
 #[derive(Debug)]
 struct Accepting {
     listener: TcpListener,
@@ -116,10 +128,13 @@ struct Accepting {
 
 impl Accepting {
     async fn run(self, closed: watch::Receiver<bool>) {
-        let mut own = closed.clone();
+        let (mut own, mut told) = (closed.clone(), None);
         loop {
             // The place first: a connection that finds none waits with the system, not with us.
             let next = async {
+                if self.connections.available_permits() == 0 {
+                    tell_full(&mut told);
+                }
                 let place = Arc::clone(&self.connections).acquire_owned().await;
                 (place, self.listener.accept().await)
             };

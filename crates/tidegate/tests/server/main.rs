@@ -10,6 +10,7 @@ mod chaos;
 mod cluster;
 mod console;
 mod erasure;
+mod exhaustion;
 mod experiments;
 mod figures;
 mod formats;

@@ -149,6 +149,11 @@ impl Server {
         assert_eq!(self.child.wait().unwrap().signal(), Some(9), "it had ended before it was killed");
     }
 
+    /// The proof that somebody else ended it by SIGKILL, such as the kernel.
+    pub(crate) fn check_killed(mut self) {
+        assert_eq!(self.child.wait().unwrap().signal(), Some(9), "it ended in another way");
+    }
+
     /// SIGSTOP: it stands still until it is thawed.
     pub(crate) fn freeze(&self) {
         servers::freeze(self.pid()).unwrap();
