@@ -16,6 +16,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::watch;
 
 use super::client::Log;
@@ -88,10 +89,16 @@ fn take_part(settings: &ClientConfig, topic: &str, share: &watch::Sender<Share>,
 
 /// Hears what the group says, until told to stop or until the member cannot go on.
 fn hear(consumer: &BaseConsumer<Member>, stop: &AtomicBool) -> KafkaResult<()> {
+    let mut is_told = false;
     while !stop.load(Ordering::Relaxed) {
         // What the group gives and takes arrives in the context. A record that was fetched before its partition paused is not looked at.
         match consumer.poll(TURN) {
             Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
+            // It is tried again for ever, so it is said once.
+            Some(Err(error)) if !is_told && error.rdkafka_error_code() == Some(Code::GroupAuthorizationFailed) => {
+                is_told = true;
+                tracing::warn!(%error, "the user of journal.kafka.security may not join the consumer group: this process reads nothing until that is allowed");
+            }
             Some(Err(error)) => tracing::debug!(%error, "from the consumer group"),
             Some(Ok(_)) | None => {}
         }

@@ -31,6 +31,10 @@ pub(super) struct Producer {
     room: Arc<Semaphore>,
     /// Made when it is needed, and made anew after an error that it cannot recover from.
     live: Mutex<Option<Arc<Live>>>,
+    /// What a client that only asks is told.
+    questions: ClientConfig,
+    /// Made when something is asked before anything was sent.
+    asking: Mutex<Option<Arc<Live>>>,
 }
 
 impl Producer {
@@ -43,6 +47,8 @@ impl Producer {
             queue_bytes_max: config.queue_bytes_max,
             room: Arc::new(Semaphore::new(config.queue_bytes_max)),
             live: Mutex::new(None),
+            questions: shared.clone(),
+            asking: Mutex::new(None),
         }
     }
 
@@ -85,8 +91,22 @@ impl Producer {
         }
     }
 
-    /// The client, for questions to the cluster.
-    pub(super) fn live(&self) -> Result<Arc<Live>, Error> {
+    /// A client for questions to the cluster: the one that sends, where there is one. It is not made for that: an idempotent producer asks for the right to write before it
+    /// has anything to send, and who only reads need not have it.
+    pub(super) fn asking(&self) -> Result<Arc<Live>, Error> {
+        if let Some(live) = self.lock().as_ref() {
+            return Ok(Arc::clone(live));
+        }
+        let mut slot = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asking) = slot.as_ref() {
+            return Ok(Arc::clone(asking));
+        }
+        let made = self.questions.create_with_context(Deliveries).map_err(|error| unavailable("make a Kafka client", error))?;
+        Ok(Arc::clone(slot.insert(Arc::new(Live(made)))))
+    }
+
+    /// The client that sends.
+    fn live(&self) -> Result<Arc<Live>, Error> {
         let mut slot = self.lock();
         if let Some(live) = slot.as_ref() {
             let Some((code, reason)) = live.client().fatal_error() else { return Ok(Arc::clone(live)) };

@@ -186,8 +186,12 @@ impl Cluster {
         let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
         let answer = self.admin.describe_configs([&ResourceSpecifier::Topic(&self.topic)], &options).await;
         let described = match answer.map(|mut resources| resources.pop()) {
-            Ok(Some(Ok(described))) => described,
-            Ok(None) => return Ok(()),
+            Ok(Some(Ok(described))) if !described.entries.is_empty() => described,
+            // Whoever may not see it is shown nothing, and told of no error.
+            Ok(None | Some(Ok(_))) => {
+                self.warn_unseen("the brokers show nothing of it: the user of journal.kafka.security needs DescribeConfigs on the topic");
+                return Ok(());
+            }
             Ok(Some(Err(code))) => {
                 self.warn_unseen(&code.to_string());
                 return Ok(());

@@ -16,13 +16,13 @@ pub(super) type Watermarks = BTreeMap<u32, Range<u64>>;
 
 /// Asks for the partitions named, for all at the same time.
 pub(super) async fn watermarks(producer: &Producer, topic: &Arc<str>, partitions: impl Iterator<Item = u32>) -> Result<Watermarks, Error> {
-    let live = producer.live()?;
+    let asking = producer.asking()?;
     let mut questions = JoinSet::new();
     for partition in partitions {
-        let (live, topic) = (Arc::clone(&live), Arc::clone(topic));
+        let (asking, topic) = (Arc::clone(&asking), Arc::clone(topic));
         questions.spawn_blocking(move || {
             let number = i32::try_from(partition).unwrap_or(i32::MAX);
-            let answer = live.client().fetch_watermarks(&topic, number, ANSWER_TIMEOUT);
+            let answer = asking.client().fetch_watermarks(&topic, number, ANSWER_TIMEOUT);
             let failed = |error| unavailable(format!("find out where partition {partition} of topic {topic} ends"), error);
             let (start, end) = answer.map_err(failed)?;
             Ok((partition, u64::try_from(start).unwrap_or(0)..u64::try_from(end).unwrap_or(0)))
