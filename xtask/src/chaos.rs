@@ -44,6 +44,7 @@ pub(crate) fn run(place: &Place, arguments: &[String]) -> Result<()> {
             port: Some(free_port()?),
             advertised: Some(link.clone()),
             secure: false,
+            accounts: Vec::new(),
             properties: Vec::new(),
         };
         let mut kafka = Kafka::start_with(&folder.join("kafka"), &options)?;

@@ -44,8 +44,14 @@ pub(crate) fn run(place: &Place, folder: Option<PathBuf>) -> Result<()> {
     let (mut kafka, mut s3) = (None, None);
     step("start Kafka and the S3 gateway", || {
         let kafka_port = Some(port(KAFKA_PORT, "Kafka")?);
-        let options =
-            KafkaOptions { jars: installed.jars.clone(), port: kafka_port, advertised: None, secure: false, properties: Vec::new() };
+        let options = KafkaOptions {
+            jars: installed.jars.clone(),
+            port: kafka_port,
+            advertised: None,
+            secure: false,
+            accounts: Vec::new(),
+            properties: Vec::new(),
+        };
         kafka = Some(Kafka::start_with(&folder.join("kafka"), &options)?);
         let options = S3Options { program: installed.gateway.clone(), port: Some(port(S3_PORT, "the S3 gateway")?) };
         let started = S3::start_with(&folder.join("s3"), &options)?;

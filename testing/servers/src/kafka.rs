@@ -37,6 +37,8 @@ pub struct KafkaOptions {
     pub advertised: Option<String>,
     /// Whether there is a second listener, with TLS and passwords.
     pub secure: bool,
+    /// Accounts of that listener beside [`Secure::user`]. Where there are any, they may do what [`Kafka::acls`] allows them and nothing else.
+    pub accounts: Vec<String>,
     /// Further lines of `server.properties`; they win over the ones set here.
     pub properties: Vec<(String, String)>,
 }
@@ -49,7 +51,7 @@ impl KafkaOptions {
     /// When the jars are not there; the text says how to get them.
     pub fn from_environment() -> Result<Self> {
         let jars = installed(JARS_VARIABLE, "Kafka")?;
-        Ok(Self { jars, port: None, advertised: None, secure: false, properties: Vec::new() })
+        Ok(Self { jars, port: None, advertised: None, secure: false, accounts: Vec::new(), properties: Vec::new() })
     }
 }
 
@@ -83,6 +85,16 @@ impl Kafka {
         Self::start_with(folder, &KafkaOptions { secure: true, ..KafkaOptions::from_environment()? })
     }
 
+    /// The same with accounts that may do what [`Kafka::acls`] allows them and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kafka::start`].
+    pub fn start_authorized(folder: &Path, accounts: &[&str]) -> Result<Self> {
+        let accounts = accounts.iter().map(|account| (*account).to_owned()).collect();
+        Self::start_with(folder, &KafkaOptions { secure: true, accounts, ..KafkaOptions::from_environment()? })
+    }
+
     /// Starts a broker as the options say, on the data that the folder has.
     ///
     /// # Errors
@@ -92,7 +104,7 @@ impl Kafka {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let folder = folder.canonicalize().with_context(|| format!("{} cannot be found", folder.display()))?;
         let port = options.port.map_or_else(faults::free_port, Ok)?;
-        let secure = options.secure.then(|| Secure::make(&folder)).transpose()?;
+        let secure = options.secure.then(|| Secure::make(&folder, &options.accounts)).transpose()?;
         let bootstrap = options.advertised.clone().unwrap_or_else(|| format!("127.0.0.1:{port}"));
         let properties = properties(&folder, port, &bootstrap, secure.as_ref(), &options.properties)?;
         let file = properties_file(&folder);
@@ -116,6 +128,31 @@ impl Kafka {
     /// The listener with TLS and passwords, where there is one.
     pub fn secure(&self) -> Option<&Secure> {
         self.secure.as_ref()
+    }
+
+    /// Runs Kafka's own `kafka-acls.sh`, as somebody who may do everything.
+    ///
+    /// # Errors
+    ///
+    /// When it fails; what it said is in the text.
+    pub fn acls(&self, arguments: &str) -> Result<()> {
+        let mut tool = self.tool("org.apache.kafka.tools.AclCommand");
+        tool.args(["--bootstrap-server", &self.bootstrap]).args(arguments.split_whitespace());
+        secure::run(&mut tool)
+    }
+
+    /// One of Kafka's own tools as an account of the second listener, ready for its other arguments.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such listener, or the file with the account cannot be written.
+    pub fn tool_of(&self, account: &str, class: &str) -> Result<Command> {
+        let secure = self.secure.as_ref().context("this broker has no accounts")?;
+        let file = self.folder.join(format!("{account}.properties"));
+        fs::write(&file, secure.client(account)).with_context(|| format!("{} cannot be written", file.display()))?;
+        let mut tool = self.tool(class);
+        tool.args(["--bootstrap-server", &secure.address]).arg("--command-config").arg(file);
+        Ok(tool)
     }
 
     /// The id of the process; 0 while there is none.
@@ -191,13 +228,19 @@ impl Kafka {
         java
     }
 
+    /// A program among Kafka's jars that is soon done.
+    fn tool(&self, class: &str) -> Command {
+        let mut java = self.java();
+        java.args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", class]);
+        java
+    }
+
     /// Prepares the folder of a new broker.
     fn format(&self) -> Result<()> {
-        let mut java = self.java();
-        java.args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "--standalone"]);
-        java.arg("--config").arg(properties_file(&self.folder)).args(["--cluster-id", &cluster_id()]);
-        if let Some(secure) = &self.secure {
-            java.args(["--add-scram", &secure.account()]);
+        let mut java = self.tool("kafka.tools.StorageTool");
+        java.args(["format", "--standalone", "--config"]).arg(properties_file(&self.folder)).args(["--cluster-id", &cluster_id()]);
+        for account in self.secure.iter().flat_map(Secure::accounts) {
+            java.args(["--add-scram", &account]);
         }
         secure::run(&mut java)
     }
@@ -267,7 +310,7 @@ log.cleaner.dedupe.buffer.size=16777216
         listeners += &listener;
         advertised += &listener;
         protocols += ",SASL_SSL:SASL_SSL";
-        text += &secure.properties();
+        text += &secure.properties()?;
     }
     writeln!(text, "listeners={listeners}\nadvertised.listeners={advertised}\nlistener.security.protocol.map={protocols}")?;
     for (key, value) in more {

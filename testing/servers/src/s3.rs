@@ -21,6 +21,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 const ACCESS_KEY: &str = "tidegate";
 const SECRET_KEY: &str = "tidegate-on-loopback";
 const REGION: &str = "us-east-1";
+/// The folder of the accounts, where there are any.
+const ACCOUNTS: &str = "accounts";
 
 /// How a server is to be.
 #[derive(Debug, Clone)]
@@ -62,6 +64,20 @@ impl S3 {
         Self::start_with(folder, &S3Options::from_environment()?)
     }
 
+    /// The same with accounts beside the one that may do everything. They may do what [`S3::policy`] allows them and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As [`S3::start`].
+    pub fn start_with_accounts(folder: &Path, accounts: &[&str]) -> Result<Self> {
+        let accounts: Vec<String> = accounts.iter().map(|account| entry(account)).collect();
+        let file = folder.join(ACCOUNTS).join("users.json");
+        fs::create_dir_all(folder.join(ACCOUNTS)).with_context(|| format!("{} cannot be made", folder.display()))?;
+        fs::write(&file, format!("{{\"accessAccounts\":{{{}}}}}", accounts.join(",")))
+            .with_context(|| format!("{} cannot be written", file.display()))?;
+        Self::start(folder)
+    }
+
     /// Starts a server as the options say, on the objects that the folder has.
     ///
     /// # Errors
@@ -97,11 +113,40 @@ impl S3 {
         fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))
     }
 
-    /// The variables by which every S3 client knows how to come here.
+    /// Puts a policy on a bucket, in place of the one it has. It is believed to be sound: what the server would refuse to take is not found out here.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn policy(&self, bucket: &str, policy: &str) -> Result<()> {
+        let folder = self.metadata().join(bucket).join("meta");
+        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        // A bucket that was made as a folder has no owner, and the gateway fails where anybody but root copies an object of such a one.
+        let owner = format!("{{\"Owner\":\"{ACCESS_KEY}\",\"Grantees\":[]}}");
+        for (name, text) in [("acl", owner.as_str()), ("policy", policy)] {
+            // As a whole: requests are judged by it at the same time.
+            let (next, file) = (folder.join("next"), folder.join(name));
+            fs::write(&next, text)
+                .and_then(|()| fs::rename(&next, &file))
+                .with_context(|| format!("{} cannot be written", file.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The variables by which every S3 client knows how to come here, as who may do everything.
     pub fn environment(&self) -> Vec<(String, String)> {
+        self.variables(ACCESS_KEY, SECRET_KEY)
+    }
+
+    /// The same as one of the accounts.
+    pub fn environment_of(&self, account: &str) -> Vec<(String, String)> {
+        self.variables(account, &secret(account))
+    }
+
+    fn variables(&self, access_key: &str, secret_key: &str) -> Vec<(String, String)> {
         let variables = [
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_ACCESS_KEY_ID", access_key),
+            ("AWS_SECRET_ACCESS_KEY", secret_key),
             ("AWS_REGION", REGION),
             ("AWS_ENDPOINT_URL", &self.url),
             ("AWS_ALLOW_HTTP", "true"),
@@ -144,7 +189,12 @@ impl S3 {
         let mut gateway = Command::new(&self.program);
         // Keys by the environment: every user of the machine can read a command line.
         gateway.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
-        gateway.arg("--port").arg(format!("127.0.0.1:{}", self.port)).args(["--region", REGION, "--quiet", "--keep-alive", "posix"]);
+        gateway.arg("--port").arg(format!("127.0.0.1:{}", self.port)).args(["--region", REGION, "--quiet", "--keep-alive"]);
+        let accounts = self.folder.join(ACCOUNTS);
+        if accounts.is_dir() {
+            gateway.arg("--iam-dir").arg(accounts);
+        }
+        gateway.arg("posix");
         // Not every file system of a temporary folder knows extended attributes.
         gateway.arg("--sidecar").arg(self.metadata()).arg(self.buckets());
         gateway
@@ -197,6 +247,15 @@ impl S3 {
         };
         ask().is_ok_and(|answer| answer == *b"HTTP/")
     }
+}
+
+fn secret(account: &str) -> String {
+    format!("{account}-on-loopback")
+}
+
+/// An account as the gateway keeps it.
+fn entry(account: &str) -> String {
+    format!("\"{account}\":{{\"access\":\"{account}\",\"secret\":\"{}\",\"role\":\"user\"}}", secret(account))
 }
 
 /// Removes what a kill left of objects half made. The gateway writes what it has to say of an object before it puts the object in its place; a key that has only the former is

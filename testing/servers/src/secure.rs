@@ -1,5 +1,6 @@
 //! A listener of Kafka that asks for TLS and a password (SASL_SSL with SCRAM-SHA-256).
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// Of the store that holds the certificate of a broker on loopback.
 const STORE_PASSWORD: &str = "for-tests-only";
+const USER: &str = "tidegate";
 
 /// What a client needs to know to connect.
 #[derive(Debug, Clone)]
@@ -20,12 +22,14 @@ pub struct Secure {
     pub user: String,
     /// The password of the account.
     pub password: String,
+    /// Further accounts; none of them may do anything until it is allowed.
+    accounts: Vec<String>,
     store: PathBuf,
 }
 
 impl Secure {
     /// Makes a certificate, unless the folder has one, and thinks of an account.
-    pub(crate) fn make(folder: &Path) -> Result<Self> {
+    pub(crate) fn make(folder: &Path, accounts: &[String]) -> Result<Self> {
         let (store, authority) = (folder.join("broker.p12"), folder.join("authority.pem"));
         if !authority.exists() {
             // Left half made, it would be taken for another's.
@@ -37,16 +41,37 @@ impl Secure {
             run(keytool("-exportcert", &store).args(["-rfc", "-file"]).arg(&authority))?;
         }
         let address = format!("127.0.0.1:{}", faults::free_port()?);
-        Ok(Self { address, authority, user: "tidegate".to_owned(), password: "tidegate-for-tests".to_owned(), store })
+        let password = Self::password_of(USER);
+        Ok(Self { address, authority, user: USER.to_owned(), password, accounts: accounts.to_vec(), store })
     }
 
-    /// The account as `StorageTool format` takes it.
-    pub(crate) fn account(&self) -> String {
-        format!("SCRAM-SHA-256=[name={},password={}]", self.user, self.password)
+    /// The password of any account here.
+    pub fn password_of(account: &str) -> String {
+        format!("{account}-for-tests")
     }
 
-    pub(crate) fn properties(&self) -> String {
+    /// The accounts as `StorageTool format` takes them.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = String> {
+        let all = std::iter::once(&self.user).chain(&self.accounts);
+        all.map(|account| format!("SCRAM-SHA-256=[name={account},password={}]", Self::password_of(account)))
+    }
+
+    /// What a Java client is told to come here as an account.
+    pub(crate) fn client(&self, account: &str) -> String {
+        let password = Self::password_of(account);
         format!(
+            "security.protocol=SASL_SSL
+ssl.truststore.type=PEM
+ssl.truststore.location={}
+sasl.mechanism=SCRAM-SHA-256
+sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{account}\" password=\"{password}\";
+",
+            self.authority.display()
+        )
+    }
+
+    pub(crate) fn properties(&self) -> Result<String> {
+        let mut text = format!(
             "sasl.enabled.mechanisms=SCRAM-SHA-256
 listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PKCS12
@@ -54,7 +79,13 @@ ssl.keystore.location={}
 ssl.keystore.password={STORE_PASSWORD}
 ",
             self.store.display()
-        )
+        );
+        if !self.accounts.is_empty() {
+            // Whoever comes by the other listener, as the broker itself does, is nobody in particular, and may do everything.
+            let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+            writeln!(text, "authorizer.class.name={authorizer}\nsuper.users=User:ANONYMOUS;User:{}", self.user)?;
+        }
+        Ok(text)
     }
 }
 
