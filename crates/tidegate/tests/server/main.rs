@@ -20,6 +20,7 @@ mod metrics;
 mod micro;
 mod migration;
 mod outage;
+mod policies;
 mod process;
 mod recovery;
 mod replay;
