@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -52,10 +52,20 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A place from which the lake of a server can be asked that sees its data folder elsewhere.
-fn beside(seen: &Path) -> Place {
-    let lake = seen.join("lake").to_str().unwrap().to_owned();
-    Place::of(tempfile::tempdir().unwrap(), vec![("TIDEGATE_LAKE__LOCATION".to_owned(), lake)])
+/// A copy of the lake of a server that sees its data folder elsewhere, once Silver has so many events.
+fn copied(seen: &Path, events: u64) -> Place {
+    let mut copy = None;
+    wait_until("all of it is in Silver", || {
+        let folder = tempfile::tempdir().unwrap();
+        // Its files come and go meanwhile: then it is no whole lake, and another copy is made.
+        drop(Command::new("cp").arg("-r").arg(seen.join("lake")).arg(folder.path()).output());
+        let place = Place::of(folder, Vec::new());
+        let told = place.run(&["query", "SELECT count(*) AS n FROM silver.events", "--format", "json"]);
+        let is_whole = serde_json::from_slice::<Value>(&told.stdout).is_ok_and(|rows| rows[0]["n"] == events);
+        copy = is_whole.then_some(place);
+        is_whole
+    });
+    copy.unwrap()
 }
 
 async fn status(place: &Place, number: u64) -> u16 {
@@ -92,8 +102,7 @@ async fn a_disk_without_room_for_files_stops_the_tables_and_no_client() {
     let told = traffic.finish().await;
     let acknowledged: u64 = told.iter().map(|told| told.acknowledged).sum();
     assert_eq!(acknowledged, LOAD.events);
-    wait_until("all of it is in Silver", || beside(&seen).number("SELECT count(*) FROM silver.events") == acknowledged);
-    check_silver(&beside(&seen), &told);
+    check_silver(&copied(&seen, acknowledged), &told);
     server.stop(&place);
 }
 
@@ -129,8 +138,7 @@ async fn a_file_system_that_turns_read_only_takes_the_yes_and_nothing_else() {
     let (server, seen) = mounted(&place, &["-m"], &mount);
     let told = traffic.finish().await;
     let acknowledged: u64 = told.iter().map(|told| told.acknowledged).sum();
-    wait_until("all of it is in Silver", || beside(&seen).number("SELECT count(*) FROM silver.events") >= acknowledged);
-    check_silver(&beside(&seen), &told);
+    check_silver(&copied(&seen, acknowledged), &told);
     server.stop(&place);
 }
 
@@ -175,12 +183,14 @@ async fn who_is_ended_for_want_of_memory_comes_back_with_everything() {
     assert!(bounded.set("cgroup.procs", &server.pid().to_string()));
     let traffic = Traffic::start(vec![place.url()], LOAD);
     wait_until("events are taken", || traffic.acknowledged() > 5_000);
-    // Less and less, until the kernel ends it.
-    wait_until("it has no more room", || {
-        let less = bounded.used() * 8 / 10;
-        drop(bounded.set("memory.limit_in_bytes", &less.to_string()));
-        !server.is_running()
-    });
+    // Another one takes what is left, and the kernel is told whom to end for it.
+    fs::write(format!("/proc/{}/oom_score_adj", server.pid()), "1000").unwrap();
+    assert!(bounded.set("memory.limit_in_bytes", &(bounded.used() + (64 << 20)).to_string()));
+    let greedy = format!("echo $$ > {} && exec tail /dev/zero", bounded.0.join("cgroup.procs").display());
+    let mut greedy = Command::new("sh").args(["-c", &greedy]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the kernel ended it", || !server.is_running());
+    drop(greedy.kill());
+    greedy.wait().unwrap();
     server.check_killed();
     let server = place.start();
     let told = traffic.finish().await;

@@ -73,15 +73,17 @@ impl Place {
         rows[0].as_object().unwrap().values().next().unwrap().as_u64().unwrap()
     }
 
-    /// Waits until a query gives this number.
+    /// Waits until a query gives this number. The table may not be there yet.
     pub(crate) fn wait_for(&self, sql: &str, expected: u64) {
         let began = Instant::now();
         loop {
-            let found = self.number(sql);
-            if found == expected {
+            let output = self.run(&["query", sql, "--format", "json"]);
+            let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let found = rows.first().and_then(|row| row.as_object()?.values().next()?.as_u64());
+            if found == Some(expected) {
                 return;
             }
-            assert!(began.elapsed() < READY_MAX, "{sql}: expected {expected}, found {found}");
+            assert!(began.elapsed() < READY_MAX, "{sql}: expected {expected}, found {found:?} {}", text(&output.stderr));
             std::thread::sleep(Duration::from_millis(200));
         }
     }
