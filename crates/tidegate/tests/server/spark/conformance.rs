@@ -24,6 +24,9 @@ const TABLES: [(&str, &str); 4] = [
     ),
 ];
 
+/// The same of what is made of them: the day of such a record is a guess too.
+const LETTERS_BY_DAY: &str = "* EXCEPT (ingest_date), CASE WHEN code = 'unreadable_receipt' THEN NULL ELSE ingest_date END AS ingest_date";
+
 /// Rows that the ledger does not tell of yet.
 const UNPOSTED: &str = "SELECT (SELECT count(*) FROM bronze.events) + (SELECT count(*) FROM silver.events) + (SELECT count(*) FROM dead_letters) \
     - (SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM ledger WHERE measure IN ('accepted', 'refused', 'unreadable', 'silver', 'dead_letter'))";
@@ -139,7 +142,8 @@ async fn spark_and_the_workers_make_the_same_tables() {
     let gold: Vec<String> = lake.tables().await.unwrap().into_iter().filter(|table| table.starts_with("gold.")).collect();
     assert_eq!(gold.len(), 17, "{gold:?}");
     for table in gold {
-        let count = compare(&table, &theirs, &ours, &format!("SELECT * FROM {table}")).await;
+        let columns = if table == "gold.dead_letters_by_day" { LETTERS_BY_DAY } else { "*" };
+        let count = compare(&table, &theirs, &ours, &format!("SELECT {columns} FROM {table}")).await;
         told.push(format!("{table} {count}"));
     }
     for table in ["gold.experiment_subjects_e1", "gold.experiment_metrics_e1", "gold.experiment_values_e1", "gold.experiment_ages_e1"] {
