@@ -24,7 +24,7 @@ function posting(signingSecret: string | undefined): Post {
     const isLarge = Buffer.byteLength(text) > COMPRESS_FROM_BYTES
     // The fastest level has most of what there is to gain: events are alike.
     const body = new Uint8Array(isLarge ? await compress(text, { level: 1 }) : Buffer.from(text))
-    const headers = isLarge ? { ...given, 'Content-Encoding': 'gzip' } : { ...given }
+    const headers: Record<string, string> = isLarge ? { ...given, 'Content-Encoding': 'gzip' } : { ...given }
     if (signingSecret !== undefined) headers['X-Tidegate-Signature'] = signature(signingSecret, body, Math.floor(Date.now() / 1_000))
     const answer = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
     return { status: answer.status, body: await answer.text(), retryAfter: answer.headers.get('retry-after') }
