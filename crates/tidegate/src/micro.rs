@@ -15,6 +15,7 @@ use clap::Args;
 use contract::SourceName;
 use ingest::keys::Source;
 use ingest::{Gate, Keyring};
+use listener::Server;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,7 +24,6 @@ mod memory;
 use memory::Memory;
 
 use crate::commands::say;
-use crate::platform::http::Server;
 use crate::{output, platform, settings};
 
 /// The source that every key is one of.
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: MicroArgs) -> anyhow::Result<bool> {
     let gate = Gate::builder(Arc::clone(&memory) as Arc<dyn journal::Sink>, Keyring::for_any_key(source));
     let gate = gate.plan(plan).config(config).build()?;
     let router = ingest::router(gate.clone()).merge(ingest::health_router(gate.clone())).merge(routes(memory)).fallback(ingest::not_found);
-    let server = Server::bind(&settings::Server { listen: args.listen, ..settings::Server::default() }, None, router).await?;
+    let server = Server::bind(&listener::Options { listen: args.listen, ..settings::Server::default().listener() }, None, router).await?;
     output::text(&format!("http://{}\n", server.address()))?;
     if !server.address().ip().is_loopback() {
         say("warning: it listens beyond this machine, and shows what it was sent to anyone who asks");

@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use contract::Plan;
 use ingest::{Gate, KeyFile, Keyring};
+use listener::Server;
+use listener::tls::{Keeping, Tls};
 use telemetry::clock::SharedClock;
 use telemetry::metrics::{PrometheusHandle, UPKEEP_SECONDS};
 use tokio::task::JoinHandle;
@@ -18,7 +20,6 @@ use tokio::task::JoinHandle;
 mod console;
 pub(crate) mod control;
 mod erased;
-pub(crate) mod http;
 mod medium;
 pub(crate) mod metrics;
 mod pages;
@@ -30,8 +31,6 @@ mod tests;
 use crate::key_files;
 use crate::settings::{Role, Settings};
 use control::Control;
-use http::Server;
-use http::tls::{Keeping, Tls};
 use medium::Medium;
 use pages::{Console, Shown};
 use stages::Stages;
@@ -62,7 +61,7 @@ impl Platform {
     pub(crate) async fn start(settings: &Settings, clock: SharedClock) -> anyhow::Result<Self> {
         let metrics = metrics::install()?;
         let plan = plan(settings.plan.file.as_deref())?;
-        let (tls, keeping) = Tls::open(&settings.server.tls, Arc::clone(&clock))?.unzip();
+        let (tls, keeping) = settings.server.tls.files().map(|files| Tls::open(files, Arc::clone(&clock))).transpose()?.unzip();
         let medium = Medium::open(settings).await?;
         let key_file = settings.key_file();
         let gate = match medium.sink().filter(|_| settings.has(Role::Ingest)) {
@@ -91,7 +90,7 @@ impl Platform {
             None => None,
         };
         let router = routes::router(gate.clone(), status.clone(), metrics.clone());
-        let server = Server::bind(&settings.server, tls.clone(), router).await?;
+        let server = Server::bind(&settings.server.listener(), tls.clone(), router).await?;
         let postgres = console::start(settings).await?;
         let shown = Shown { reading: medium.watching(settings), status: settings.has(Role::Pipeline).then(|| status.clone()), plan, tls };
         let pages = Box::pin(Console::start(settings, shown)).await?;
@@ -175,14 +174,14 @@ impl Platform {
         self.upkeep.abort();
         drop(self.gate);
         self.medium.close().await;
-        drained.and(closed)
+        drained.and(closed.map_err(anyhow::Error::from))
     }
 
     /// Resolves when a part ends by itself, with why: then the rest is to be stopped too.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
         tokio::select! {
             error = Stages::failed(&mut self.stages) => error,
-            error = self.server.failed() => error,
+            error = self.server.failed() => error.into(),
             error = console::failed(&mut self.postgres) => error,
             error = Console::failed(&mut self.pages) => error,
         }

@@ -139,7 +139,26 @@ pub(crate) struct Tls {
     pub(crate) client_ca_file: Option<PathBuf>,
 }
 
+impl Tls {
+    /// The files of it; nothing where there is no TLS.
+    pub(crate) fn files(&self) -> Option<listener::tls::Files> {
+        let (certificate, key) = (self.certificate_file.clone()?, self.key_file.clone()?);
+        Some(listener::tls::Files { certificate, key, client_ca: self.client_ca_file.clone() })
+    }
+}
+
 impl Server {
+    /// What its listener is told.
+    pub(crate) fn listener(&self) -> listener::Options {
+        listener::Options {
+            listen: self.listen.clone(),
+            connections_max: self.connections_max,
+            connections_per_address_max: self.connections_per_address_max,
+            handshake_timeout: self.handshake_timeout,
+            header_timeout: self.header_timeout,
+        }
+    }
+
     /// How gate and console are reached: `https` or `http`.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.tls.certificate_file.is_some() { "https" } else { "http" }
@@ -149,7 +168,7 @@ impl Server {
         if self.roles.is_empty() {
             return Err("roles names none: give at least one of ingest, pipeline, console".to_owned());
         }
-        if !(1..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.connections_max) {
+        if !(1..=listener::CONNECTIONS_MAX).contains(&self.connections_max) {
             return Err("connections_max must be at least 1".to_owned());
         }
         if self.handshake_timeout.is_zero() {

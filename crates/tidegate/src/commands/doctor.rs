@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use journal::kafka::Kafka;
 use lake::Lake;
+use listener::tls::{self, Files};
 use pipeline::Glance;
 use serde::Serialize;
 use serde_json::json;
@@ -15,7 +16,6 @@ use telemetry::clock::{Clock as _, SystemClock};
 
 use super::DataArgs;
 use crate::output::{self, Format};
-use crate::platform::http::tls::{self, Files};
 use crate::settings::{JournalKind, Settings};
 use crate::{platform, settings};
 
@@ -119,7 +119,7 @@ async fn examine(settings: &Settings) -> Vec<Check> {
         disk(settings),
         write_keys(settings),
     ];
-    checks.extend(Files::of(&settings.server.tls).map(|files| certificate(&files, SystemClock.now_micros().div_euclid(1_000_000))));
+    checks.extend(settings.server.tls.files().map(|files| certificate(&files, SystemClock.now_micros().div_euclid(1_000_000))));
     checks.push(within("journal", journal(settings)).await);
     if let Some(folder) = settings.lake_folder().filter(|folder| !folder.exists()) {
         checks.push(Check::passed("lake", format!("{} is made by the first start", folder.display())));

@@ -34,7 +34,7 @@ pub(super) fn note(process: &metrics_process::Collector, data: &Path) {
 
 fn describe() {
     describe_gauge!(BUILD_INFO, "Always 1; its label version tells what runs");
-    super::http::metrics::describe();
+    listener::describe();
     ingest::describe_metrics();
     journal::metrics::describe();
     lake::describe_metrics();

@@ -18,14 +18,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use contract::{Plan, Timestamp};
 use lake::Lake;
+use listener::Server;
+use listener::tls::Tls;
 use pipeline::Status;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
 
-use super::http::Server;
-use super::http::tls::Tls;
 use super::medium::Reading;
-use crate::settings::{self, Role, Settings};
+use crate::settings::{Role, Settings};
 
 mod access;
 mod dead_letters;
@@ -116,7 +116,7 @@ impl Console {
     /// An address that cannot be listened on; a secret that cannot be read.
     pub(super) async fn start(settings: &Settings, shown: Shown) -> anyhow::Result<Option<Self>> {
         let Some(listen) = settings.console.listen.clone().filter(|_| settings.has(Role::Console)) else { return Ok(None) };
-        let own = settings::Server { listen, connections_max: CONNECTIONS_MAX, ..settings.server.clone() };
+        let own = listener::Options { listen, connections_max: CONNECTIONS_MAX, ..settings.server.listener() };
         let Shown { reading, status, plan, tls } = shown;
         let (closing, closed) = watch::channel(false);
         let pages = Arc::new(Pages {
@@ -159,7 +159,7 @@ impl Console {
     /// Resolves when it ends by itself, with why; never where there is none.
     pub(super) async fn failed(console: &mut Option<Self>) -> anyhow::Error {
         match console {
-            Some(running) => running.server.failed().await,
+            Some(running) => running.server.failed().await.into(),
             None => std::future::pending().await,
         }
     }

@@ -1,11 +1,12 @@
-//! The listener: connections within a bound, handshakes and heads within a time, and an end that lets requests in work finish.
+//! The HTTP listener: connections within a bound, handshakes and heads within a time, and an end that lets requests in work finish.
+//!
+//! What is answered is a router that somebody else gives. It knows nothing of events, and of requests only where they begin and end.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use hyper::body::Incoming;
@@ -16,13 +17,14 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 mod addresses;
-pub(super) mod metrics;
-pub(crate) mod tls;
+mod metrics;
+pub mod tls;
 
-use crate::settings;
+pub use metrics::describe;
+
 use addresses::{Addresses, Entered};
 use tls::Tls;
 
@@ -33,9 +35,51 @@ const TELL_FULL_EVERY: Duration = Duration::from_secs(60);
 /// How long connections may take to end once the listener closes: by then no request should be in work.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Where to listen, and within which bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Host and port; port 0 takes a free one.
+    pub listen: String,
+    /// Connections open at a time, at least 1 and at most [`CONNECTIONS_MAX`]; more wait in the system's queue.
+    pub connections_max: usize,
+    /// Connections that one address may have open at a time, by IPv6 one network of 64 bits; more are closed at once. 0 is no bound.
+    pub connections_per_address_max: usize,
+    /// How long a handshake of TLS may take.
+    pub handshake_timeout: Duration,
+    /// How long the head of a request may take to arrive, and how long a connection may be idle.
+    pub header_timeout: Duration,
+}
+
+/// As many connections as can be counted.
+pub const CONNECTIONS_MAX: usize = Semaphore::MAX_PERMITS;
+
+/// Why there is no listener, or none any more. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen}: {help}")]
+    Listen {
+        /// The address that was given.
+        listen: String,
+        /// What to do.
+        help: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system does not say which address it is.
+    #[error("the listener has no address")]
+    NoAddress(#[source] io::Error),
+    /// It ended without being told to.
+    #[error("the listener ended by itself; please report it with the log")]
+    Ended,
+    /// A fault in the program.
+    #[error("the listener panicked; please report it with the log")]
+    Panicked(#[source] JoinError),
+}
+
 /// The listener and its connections, in a task of their own.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     address: SocketAddr,
     closing: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
@@ -44,37 +88,42 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens as the settings say, with TLS where there is some.
+    /// Listens, with TLS where there is some, and answers with the router.
     ///
     /// # Errors
     ///
     /// An address that cannot be listened on.
-    pub(crate) async fn bind(settings: &settings::Server, tls: Option<Tls>, router: Router) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(&settings.listen).await.map_err(|error| unlistenable(&settings.listen, error))?;
-        let address = listener.local_addr().context("the listener has no address")?;
+    pub async fn bind(options: &Options, tls: Option<Tls>, router: Router) -> Result<Self, Error> {
+        let listener = TcpListener::bind(&options.listen).await.map_err(|source| unlistenable(&options.listen, source))?;
+        let address = listener.local_addr().map_err(Error::NoAddress)?;
         let (closing, closed) = watch::channel(false);
-        let connections = Arc::new(Semaphore::new(settings.connections_max));
+        let connections = Arc::new(Semaphore::new(options.connections_max));
         let accepting = Accepting {
             listener,
             tls,
             connections: Arc::clone(&connections),
-            addresses: Addresses::within(settings.connections_per_address_max),
-            handshake_timeout: settings.handshake_timeout,
-            answering: Answering { router, header_timeout: settings.header_timeout },
+            addresses: Addresses::within(options.connections_per_address_max),
+            handshake_timeout: options.handshake_timeout,
+            answering: Answering { router, header_timeout: options.header_timeout },
         };
         let task = Some(tokio::spawn(accepting.run(closed)));
-        Ok(Self { address, closing, task, connections, connections_max: settings.connections_max })
+        Ok(Self { address, closing, task, connections, connections_max: options.connections_max })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Takes no more connections and waits until those there are have finished their requests.
-    pub(crate) async fn close(mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// When it had panicked.
+    pub async fn close(mut self) -> Result<(), Error> {
         self.closing.send_replace(true);
         if let Some(task) = self.task.take() {
-            task.await.context("the listener panicked")?;
+            task.await.map_err(Error::Panicked)?;
         }
         let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
         match tokio::time::timeout(CLOSE_TIMEOUT, self.connections.acquire_many(all)).await {
@@ -85,25 +134,25 @@ impl Server {
     }
 
     /// Resolves when it ends by itself.
-    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+    pub async fn failed(&mut self) -> Error {
         let Some(task) = &mut self.task else { return std::future::pending().await };
         let ended = task.await;
         self.task = None;
         match ended {
-            Ok(()) => anyhow!("the listener ended by itself; please report it with the log"),
-            Err(panic) => anyhow::Error::new(panic).context("the listener panicked; please report it with the log"),
+            Ok(()) => Error::Ended,
+            Err(panic) => Error::Panicked(panic),
         }
     }
 }
 
-fn unlistenable(listen: &str, error: io::Error) -> anyhow::Error {
-    let help = match error.kind() {
+fn unlistenable(listen: &str, source: io::Error) -> Error {
+    let help = match source.kind() {
         io::ErrorKind::AddrInUse => "something else listens there; stop it or choose another with --listen",
         io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose another with --listen",
         io::ErrorKind::InvalidInput => "give host and port, such as --listen 127.0.0.1:8099",
         _ => "choose another with --listen",
     };
-    anyhow::Error::new(error).context(format!("cannot listen on {listen}: {help}"))
+    Error::Listen { listen: listen.to_owned(), help, source }
 }
 
 /// Says that no connection can be taken now, at most once in a while.

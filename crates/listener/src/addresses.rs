@@ -9,7 +9,7 @@ const NETWORK_BITS: u128 = !0 << 64;
 
 /// Counts connections by address. Cheap to clone; all clones count together. It has no more entries than there are connections.
 #[derive(Debug, Clone)]
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     /// 0 is no bound.
     max: usize,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -17,12 +17,12 @@ pub(super) struct Addresses {
 
 impl Addresses {
     /// So many connections of one address at a time; 0 is no bound.
-    pub(super) fn within(max: usize) -> Self {
+    pub(crate) fn within(max: usize) -> Self {
         Self { max, open: Arc::default() }
     }
 
     /// Counts a connection until what is returned is dropped; nothing where its address has as many as it may have.
-    pub(super) fn enter(&self, peer: SocketAddr) -> Option<Entered> {
+    pub(crate) fn enter(&self, peer: SocketAddr) -> Option<Entered> {
         if self.max == 0 {
             return Some(Entered(None));
         }
@@ -54,7 +54,7 @@ impl Addresses {
 
 /// A connection that is counted.
 #[derive(Debug)]
-pub(super) struct Entered(Option<(Addresses, IpAddr)>);
+pub(crate) struct Entered(Option<(Addresses, IpAddr)>);
 
 impl Drop for Entered {
     fn drop(&mut self) {

@@ -1,5 +1,6 @@
 //! A certificate and its key, read from PEM files.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +16,6 @@ use tokio_rustls::rustls::{self, InconsistentKeys, RootCertStore, ServerConfig};
 use x509_certificate::X509Certificate;
 
 use super::day;
-use crate::settings;
 
 const CERTIFICATE: &str = "server.tls.certificate_file";
 const KEY: &str = "server.tls.key_file";
@@ -29,7 +29,7 @@ const OF_OTHERS: u32 = 0o077;
 
 /// Why files cannot be served. Each text names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// It is not there, or may not be read.
     #[error("cannot read {file} ({setting}): {source}; name a file that this process may read", file = file.display())]
     Unreadable {
@@ -70,6 +70,9 @@ pub(crate) enum Error {
         /// The file of the key.
         key: PathBuf,
     },
+    /// It could not be told when the files are to be looked at.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
     /// rustls has no use for what was read.
     #[error("TLS cannot be set up with the files of server.tls: {0}")]
     Setup(rustls::Error),
@@ -77,25 +80,22 @@ pub(crate) enum Error {
 
 /// The files of `[server.tls]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Files {
-    certificate: PathBuf,
-    pub(crate) key: PathBuf,
-    client_ca: Option<PathBuf>,
+pub struct Files {
+    /// The server's certificate, and after it those that signed it, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+    /// Those who sign the certificates of clients, PEM; with it a client without such a certificate is refused.
+    pub client_ca: Option<PathBuf>,
 }
 
 impl Files {
-    /// Those that the settings name; nothing where there is no TLS.
-    pub(crate) fn of(settings: &settings::Tls) -> Option<Self> {
-        let (certificate, key) = (settings.certificate_file.clone()?, settings.key_file.clone()?);
-        Some(Self { certificate, key, client_ca: settings.client_ca_file.clone() })
-    }
-
     /// All of them as they are now.
     ///
     /// # Errors
     ///
     /// The first that cannot be read, or is larger than any that is meant.
-    pub(crate) fn read(&self) -> Result<Texts, Error> {
+    pub fn read(&self) -> Result<Texts, Error> {
         Ok(Texts {
             certificate: read(CERTIFICATE, &self.certificate)?,
             key: read(KEY, &self.key)?,
@@ -104,7 +104,7 @@ impl Files {
     }
 
     /// Whether others than its owner have rights to the key.
-    pub(crate) fn is_key_open(&self) -> bool {
+    pub fn is_key_open(&self) -> bool {
         std::fs::metadata(&self.key).is_ok_and(|found| found.permissions().mode() & OF_OTHERS != 0)
     }
 }
@@ -119,16 +119,23 @@ fn read(setting: &'static str, file: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// What the files hold: a secret among it, so it has no `Debug`.
-pub(crate) struct Texts {
+/// What the files hold.
+pub struct Texts {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
 }
 
+/// A secret is among it.
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Texts").finish_non_exhaustive()
+    }
+}
+
 impl Texts {
     /// The same for the same content, and for no other.
-    pub(super) fn digest(&self) -> blake3::Hash {
+    pub(crate) fn digest(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         for text in [&self.certificate, &self.key].into_iter().chain(&self.client_ca) {
             hasher.update(&(text.len() as u64).to_le_bytes()).update(text);
@@ -141,7 +148,7 @@ impl Texts {
     /// # Errors
     ///
     /// Which file is of no use, and why.
-    pub(crate) fn pair(&self, files: &Files) -> Result<Pair, Error> {
+    pub fn pair(&self, files: &Files) -> Result<Pair, Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let of_certificate = |problem: String| Error::Unusable { setting: CERTIFICATE, file: files.certificate.clone(), problem };
         let of_key = |problem: String| Error::Unusable { setting: KEY, file: files.key.clone(), problem };
@@ -183,12 +190,12 @@ impl Texts {
 
 /// A certificate and its key, which belong together.
 #[derive(Debug)]
-pub(crate) struct Pair {
-    pub(super) config: Arc<ServerConfig>,
+pub struct Pair {
+    pub(crate) config: Arc<ServerConfig>,
     /// In seconds since 1970.
-    pub(crate) valid_from: i64,
+    pub valid_from: i64,
     /// In seconds since 1970.
-    pub(crate) valid_until: i64,
+    pub valid_until: i64,
 }
 
 impl Pair {
@@ -197,7 +204,7 @@ impl Pair {
     /// # Errors
     ///
     /// From when or until when it is valid.
-    pub(crate) fn check(&self, files: &Files, now: i64) -> Result<(), Error> {
+    pub fn check(&self, files: &Files, now: i64) -> Result<(), Error> {
         let problem = if now > self.valid_until {
             format!("has a certificate that expired on {}; put a renewed one there, no restart is needed", day(self.valid_until))
         } else if now < self.valid_from {

@@ -8,7 +8,6 @@ use tempfile::TempDir;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{Files, Keeper, SECOND_MICROS, Tls};
-use crate::settings;
 
 /// 2026-11-23.
 const NOW: i64 = 1_795_392_000;
@@ -31,13 +30,8 @@ impl Folder {
     }
 
     fn files(&self, with_client_ca: bool) -> Files {
-        let at = |name: &str| Some(self.0.path().join(name));
-        let settings = settings::Tls {
-            certificate_file: at("certificate.pem"),
-            key_file: at("key.pem"),
-            client_ca_file: at("ca.pem").filter(|_| with_client_ca),
-        };
-        Files::of(&settings).unwrap()
+        let at = |name: &str| self.0.path().join(name);
+        Files { certificate: at("certificate.pem"), key: at("key.pem"), client_ca: with_client_ca.then(|| at("ca.pem")) }
     }
 
     fn opened(&self) -> (Keeper, Tls) {

@@ -8,7 +8,7 @@ const CERTIFICATE_EXPIRES: &str = "tidegate_tls_certificate_expires_timestamp_se
 const FILES_UNUSABLE: &str = "tidegate_tls_files_unusable";
 
 /// Describes the metrics to the recorder that is installed.
-pub(crate) fn describe() {
+pub fn describe() {
     describe_counter!(CONNECTIONS_REFUSED, "Connections closed at once because their address had as many as one may have");
     describe_counter!(
         HANDSHAKES_FAILED,
@@ -21,18 +21,18 @@ pub(crate) fn describe() {
     );
 }
 
-pub(super) fn connection_refused() {
+pub(crate) fn connection_refused() {
     counter!(CONNECTIONS_REFUSED).increment(1);
 }
 
-pub(super) fn handshake_failed(reason: &'static str) {
+pub(crate) fn handshake_failed(reason: &'static str) {
     counter!(HANDSHAKES_FAILED, "reason" => reason).increment(1);
 }
 
-pub(super) fn tls_certificate_expires(seconds: i64) {
+pub(crate) fn tls_certificate_expires(seconds: i64) {
     gauge!(CERTIFICATE_EXPIRES).set(seconds as f64);
 }
 
-pub(super) fn tls_files_unusable(are: bool) {
+pub(crate) fn tls_files_unusable(are: bool) {
     gauge!(FILES_UNUSABLE).set(if are { 1.0 } else { 0.0 });
 }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use contract::Timestamp;
 use telemetry::clock::SharedClock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,10 +18,9 @@ mod pair;
 #[cfg(test)]
 mod tests;
 
-use super::metrics;
-use crate::settings;
-pub(super) use handshake::shake;
-pub(crate) use pair::{Error, Files, Pair};
+use crate::metrics;
+pub(crate) use handshake::shake;
+pub use pair::{Error, Files, Pair, Texts};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -30,32 +28,31 @@ const SECOND_MICROS: i64 = 1_000_000;
 
 /// What connections shake hands with. Cheap to clone; all clones are renewed together.
 #[derive(Debug, Clone)]
-pub(crate) struct Tls {
+pub struct Tls {
     current: watch::Receiver<Arc<ServerConfig>>,
 }
 
 impl Tls {
-    /// Reads the files of these settings and keeps up to them from then on; nothing where the settings name none.
+    /// Reads these files and keeps up to them from then on.
     ///
     /// # Errors
     ///
     /// Files that cannot be served, with what to do.
-    pub(crate) fn open(settings: &settings::Tls, clock: SharedClock) -> anyhow::Result<Option<(Self, Keeping)>> {
-        let Some(files) = Files::of(settings) else { return Ok(None) };
-        let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    pub fn open(files: Files, clock: SharedClock) -> Result<(Self, Keeping), Error> {
+        let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
         let (keeper, tls) = Keeper::open(files, clock)?;
-        Ok(Some((tls, Keeping(tokio::spawn(keeper.run(hangup))))))
+        Ok((tls, Keeping(tokio::spawn(keeper.run(hangup)))))
     }
 
     /// What a handshake that begins now is done with.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.current.borrow()))
     }
 }
 
 /// The task that looks at the files. Dropped, it ends, and what is served stays as it is.
 #[derive(Debug)]
-pub(crate) struct Keeping(JoinHandle<()>);
+pub struct Keeping(JoinHandle<()>);
 
 impl Drop for Keeping {
     fn drop(&mut self) {
@@ -138,6 +135,6 @@ fn seconds(clock: &SharedClock) -> i64 {
 }
 
 /// The day of a second since 1970, for people.
-pub(crate) fn day(seconds: i64) -> String {
+pub fn day(seconds: i64) -> String {
     Timestamp(seconds.saturating_mul(SECOND_MICROS)).date_text()
 }
