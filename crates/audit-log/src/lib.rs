@@ -202,9 +202,14 @@ impl AuditLog {
         let mut file =
             File::options().read(true).append(true).create(true).mode(0o600).open(&self.path).map_err(|source| self.io("open", source))?;
         file.lock().map_err(|source| self.io("lock", source))?;
-        let (head, cut) = self.end_of(&mut file)?;
-        let entry = Entry { number: head.number + 1, at: now.to_rfc3339(), act, cut, before: head.digest };
+        let (head, length, cut) = self.end_of(&mut file)?;
+        let number = head.number.checked_add(1).ok_or_else(|| Error::Damaged { path: self.path.clone() })?;
+        let entry = Entry { number, at: now.to_rfc3339(), act, cut, before: head.digest };
         let (line, digest) = self.line(&entry)?;
+        if cut > 0 {
+            // Not before something comes in its place that tells of it: whoever is refused leaves the file as it was.
+            file.set_len(length).map_err(|source| self.io("cut the unfinished end of", source))?;
+        }
         file.write_all(&line).and_then(|()| file.sync_all()).map_err(|source| self.io("write", source))?;
         if head.number == 0 {
             // The name lasts only with its folder.
@@ -222,8 +227,8 @@ impl AuditLog {
         if line.len() > LINE_BYTES_MAX { Err(Error::TooLarge { bytes: line.len() }) } else { Ok((line, digest)) }
     }
 
-    /// The newest entry. What a crash left behind it is cut off; how much that was comes with it.
-    fn end_of(&self, file: &mut File) -> Result<(Head, u64), Error> {
+    /// The newest entry, where it ends, and how much a crash left behind it.
+    fn end_of(&self, file: &mut File) -> Result<(Head, u64, u64), Error> {
         let io = |source| self.io("read", source);
         let length = file.metadata().map_err(io)?.len();
         // The last line, and what may be unfinished behind it.
@@ -235,20 +240,16 @@ impl AuditLog {
         if cut > LINE_BYTES_MAX as u64 {
             return Err(Error::Damaged { path: self.path.clone() });
         }
-        let mut head = Head { number: 0, digest: NOTHING.to_owned() };
-        if whole > 0 {
-            let lines = end.get(..whole.saturating_sub(1)).unwrap_or_default();
-            let last = lines.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-            let (entry, digest) = Line::read(last).map_err(|unlike| match unlike {
-                Unlike::Newer(found) => Error::Newer { path: self.path.clone(), line: None, found },
-                Unlike::Broken(_) => Error::Damaged { path: self.path.clone() },
-            })?;
-            head = Head { number: entry.number, digest };
+        if whole == 0 {
+            return Ok((Head { number: 0, digest: NOTHING.to_owned() }, length - cut, cut));
         }
-        if cut > 0 {
-            file.set_len(length - cut).map_err(|source| self.io("cut the unfinished end of", source))?;
-        }
-        Ok((head, cut))
+        let lines = end.get(..whole.saturating_sub(1)).unwrap_or_default();
+        let last = lines.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let (entry, digest) = Line::read(last).map_err(|unlike| match unlike {
+            Unlike::Newer(found) => Error::Newer { path: self.path.clone(), line: None, found },
+            Unlike::Broken(_) => Error::Damaged { path: self.path.clone() },
+        })?;
+        Ok((Head { number: entry.number, digest }, length - cut, cut))
     }
 
     /// Looks through all of it, and whether a digest that was noted elsewhere is that of one of its entries. `each` is called for each sound entry.

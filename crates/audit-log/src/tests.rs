@@ -152,6 +152,34 @@ fn what_a_later_program_adds_is_passed_over() {
 }
 
 #[test]
+fn whoever_is_refused_leaves_the_file_as_it_was() {
+    let (_folder, log) = filled(2);
+    let sound = fs::read_to_string(log.path()).unwrap();
+    let unfinished = "{\"entry\":{\"num";
+    // What a crash left behind an entry that was changed is evidence, too.
+    let changed = format!("{}{unfinished}", sound.replace("s1", "s9"));
+    fs::write(log.path(), &changed).unwrap();
+    assert!(matches!(log.add(act("s"), NOW), Err(Error::Damaged { .. })));
+    assert_eq!(fs::read_to_string(log.path()).unwrap(), changed);
+    // And what an act that is too long was not put in the place of.
+    let cut = format!("{sound}{unfinished}");
+    fs::write(log.path(), &cut).unwrap();
+    assert!(matches!(log.add(Act { on: "x".repeat(LINE_BYTES_MAX), ..act("s") }, NOW), Err(Error::TooLarge { .. })));
+    assert_eq!(fs::read_to_string(log.path()).unwrap(), cut);
+    assert!(log.add(act("s"), NOW).is_ok() && verify(&log).is_sound());
+}
+
+#[test]
+fn no_number_comes_after_the_last() {
+    let (_folder, log) = fresh();
+    let entry = Entry { number: u64::MAX, at: NOW.to_rfc3339(), act: act("s"), cut: 0, before: NOTHING.to_owned() };
+    fs::create_dir_all(log.path().parent().unwrap()).unwrap();
+    fs::write(log.path(), log.line(&entry).unwrap().0).unwrap();
+    assert!(matches!(log.add(act("s"), NOW), Err(Error::Damaged { .. })));
+    assert_eq!(verify(&log).broken.unwrap().0, 1);
+}
+
+#[test]
 fn many_add_at_once() {
     let (_folder, log) = fresh();
     thread::scope(|scope| {

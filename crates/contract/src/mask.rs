@@ -11,6 +11,7 @@
 //!
 //! Of an object or array that is marked as a whole every value in it is masked, and the names of members stay. Where something stands that the schema does not foresee, such as a text
 //! where an object with a marked member is expected, all of it is masked in the strictest of the ways that are marked in it.
+//! Where a CloudEvent has `data` and `data_base64`, the second, which nobody reads, is left out.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -388,7 +389,11 @@ fn shortened_text(text: &str) -> String {
     match text.rsplit_once('@') {
         // A domain is no person's, and is short of being an address by what stands before it.
         Some((_, domain)) if domain.contains('.') && !domain.contains(char::is_whitespace) => format!("@{domain}"),
-        _ => text.chars().take(LEFT_MAX).collect(),
+        _ => {
+            let left: String = text.chars().take(LEFT_MAX).collect();
+            // What is left may be an address by itself, such as "::1".
+            if left == text { left } else { shortened_text(&left) }
+        }
     }
 }
 
@@ -540,10 +545,17 @@ impl Wire {
             Payload::Json(_) if payload.trim_ascii().is_empty() => Ok(payload.to_vec()),
             Payload::Json(masks) => Ok(masks.in_json(text(payload)?, key)?.into_bytes()),
             Payload::Structured { event, data } => {
-                let masked = event.in_json(text(payload)?, key)?;
+                let text = text(payload)?;
+                let masked = event.in_json(text, key)?;
                 let mut members = Members::read(&masked)?.0;
-                let find = |name: &str| members.iter().position(|(own, value)| own == name && value.get() != "null");
-                let (Some(at), None) = (find("data_base64"), find("data")) else { return Ok(masked.into_bytes()) };
+                let is = |name: &str, (own, value): &(String, &RawValue)| own == name && value.get() != "null";
+                let find = |name: &str| members.iter().position(|member| is(name, member));
+                let Some(at) = find("data_base64").filter(|_| !data.is_empty()) else { return Ok(masked.into_bytes()) };
+                if Members::read(text)?.0.iter().any(|member| is("data", member)) {
+                    // Nobody reads it beside the other, and what is marked may be in it.
+                    members.remove(at);
+                    return Members(members).write().map(String::into_bytes);
+                }
                 let content_type = find("datacontenttype").and_then(|at| members.get(at)).and_then(|(_, value)| string(value));
                 let is_json = content_type.as_deref().is_none_or(crate::wire::is_json);
                 let encoded = members.get(at).and_then(|(_, value)| string(value)).ok_or(Unmaskable::Unreadable)?;

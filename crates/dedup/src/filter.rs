@@ -52,8 +52,10 @@ impl Filter {
         let (pairs, rest) = reader.0.as_chunks::<2>();
         let fingerprints: Box<[u16]> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
         let Descriptor { segment_length, segment_length_mask, segment_count_length, .. } = descriptor;
-        let reach = u64::from(segment_count_length) + 2 * u64::from(segment_length);
-        let fits = segment_length.is_power_of_two() && segment_length_mask == segment_length - 1 && reach <= fingerprints.len() as u64;
+        let is_sound = segment_length.is_power_of_two() && segment_length_mask == segment_length - 1;
+        // A key is looked for in three stretches that follow on one another, anywhere in the second and the third; the first is the last one that a key may begin in.
+        let stretches = u64::from(segment_count_length.saturating_sub(1)) / u64::from(segment_length.max(1)) + 3;
+        let fits = is_sound && stretches * u64::from(segment_length) <= fingerprints.len() as u64;
         (fits && rest.is_empty()).then_some(Self(Some(BinaryFuse16 { descriptor, fingerprints })))
     }
 }
@@ -90,5 +92,19 @@ mod tests {
         assert!(Filter::decode(&bytes[..bytes.len() - 2_000]).is_none());
         assert!(Filter::decode(&bytes[..bytes.len() - 1]).is_none());
         assert!(Filter::decode(&bytes[..10]).is_none());
+    }
+
+    #[test]
+    fn a_filter_has_all_three_stretches_of_each_key() {
+        for (begins, fingerprints, is_sound) in [(0, 8, false), (0, 12, true), (4, 12, true), (5, 13, false), (5, 16, true)] {
+            let mut bytes = vec![0; 8];
+            bytes.extend([4, 3, begins].into_iter().flat_map(u32::to_le_bytes));
+            bytes.extend(vec![0; fingerprints * 2]);
+            let filter = Filter::decode(&bytes);
+            assert_eq!(filter.is_some(), is_sound, "{begins} of {fingerprints}");
+            // None of them looks beyond the end.
+            let held = filter.map(|filter| (0..10_000).filter(|hash| filter.may_hold(*hash)).count());
+            assert!(held.is_none_or(|held| held < 100), "{held:?}");
+        }
     }
 }

@@ -73,14 +73,58 @@ impl Footer {
         (reader.0.is_empty() && footer.fits(footer_at)).then_some(footer)
     }
 
+    /// All that reading relies on: that the file is as long, that numbers can be counted with, and that searches find what is there.
     fn fits(&self, footer_at: u64) -> bool {
-        let mut end = 0;
+        let (mut end, mut blocks) = (0_u64, 0_u64);
         let joins = self.segments.iter().all(|segment| {
-            let joins = segment.at == end && segment.entries > 0;
+            let joins = segment.at == end && u64::from(segment.first_block) == blocks && segment.entries > 0;
+            blocks += segment.blocks() as u64;
             end += (segment.blocks() * BLOCK_BYTES) as u64 + u64::from(segment.guide_bytes);
-            joins
+            joins && end <= footer_at
         });
-        let of_shards: u64 = self.shards.iter().map(|(_, entries)| entries).sum();
-        joins && end == footer_at && of_shards == self.entries() && self.shards.is_sorted_by(|left, right| left.0 < right.0)
+        let of_shards = self.shards.iter().try_fold(0_u64, |sum, (_, entries)| sum.checked_add(*entries).filter(|_| *entries > 0));
+        let in_order = self.segments.is_sorted_by(|left, right| left.first < right.first);
+        joins
+            && end == footer_at
+            && in_order
+            && of_shards == Some(self.entries())
+            && self.shards.is_sorted_by(|left, right| left.0 < right.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(shard: u16, first: u8) -> Key {
+        let mut digest = [0; 16];
+        digest[0] = first;
+        Key::new(Shard::from_number(shard).unwrap(), digest)
+    }
+
+    fn sound() -> Footer {
+        let place = |at, first_block, entries, first| Place { at, first_block, entries, guide_bytes: 100, first };
+        let segments = vec![place(0, 0, 170, key(0, 1)), place(4_196, 1, 171, key(0, 2)), place(12_488, 3, 1, key(7, 0))];
+        let shards = vec![(Shard::from_number(0).unwrap(), 341), (Shard::from_number(7).unwrap(), 1)];
+        Footer { run: 3, segments, shards }
+    }
+
+    #[test]
+    fn what_reading_could_not_bear_is_refused() {
+        let at = 16_684;
+        let decoded = |footer: &Footer| Footer::decode(&footer.encode().0, at);
+        assert_eq!(decoded(&sound()), Some(sound()));
+        let check = |what: &str, change: fn(&mut Footer)| {
+            let mut footer = sound();
+            change(&mut footer);
+            assert_eq!(decoded(&footer), None, "{what}");
+        };
+        check("segments out of order", |footer| footer.segments[1].first = key(0, 0));
+        check("two segments that begin with the same", |footer| footer.segments[1].first = key(0, 1));
+        check("a block with the number of another", |footer| footer.segments[2].first_block = u32::MAX);
+        check("a shard of nothing", |footer| footer.shards.insert(1, (Shard::from_number(3).unwrap(), 0)));
+        check("more entries than can be counted", |footer| (footer.shards[0].1, footer.shards[1].1) = (u64::MAX, 343));
+        check("more than the file", |footer| footer.segments[0].entries = u32::MAX);
+        check("nothing", |footer| footer.segments[2].entries = 0);
     }
 }

@@ -18,6 +18,8 @@ use crate::files::Folder;
 
 const NAME: &str = "tidegate-index";
 const FORMAT: u32 = 1;
+/// More runs than are ever written: a number that is none of ours would leave none for those to come.
+const RUNS_MAX: u64 = u64::MAX / 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
@@ -59,6 +61,9 @@ impl Manifest {
             return Ok(None);
         }
         let manifest: Self = serde_json::from_str(body).map_err(|_| damaged())?;
+        if manifest.next_run > RUNS_MAX {
+            return Err(damaged());
+        }
         Ok(Some(manifest).filter(|manifest| manifest.lake_id == lake_id))
     }
 
@@ -103,6 +108,20 @@ mod tests {
         assert_eq!((manifest.applied, manifest.runs.len()), (Some(7), 1));
         assert_eq!(load(FORMAT + 1, &body), None);
         assert_eq!(load(FORMAT + 1, "all is otherwise"), None);
+    }
+
+    #[test]
+    fn a_number_that_leaves_none_for_runs_to_come_is_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::take(directory.path()).unwrap();
+        let check = |next_run, expect: bool| {
+            let manifest = Manifest { lake_id: "lake".to_owned(), next_run, ..Manifest::default() };
+            manifest.save(&folder).unwrap();
+            assert_eq!(Manifest::load(&folder, "lake").ok().flatten(), expect.then_some(manifest), "{next_run}");
+        };
+        check(1, true);
+        check(RUNS_MAX, true);
+        check(u64::MAX, false);
     }
 
     #[test]

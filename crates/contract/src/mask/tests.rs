@@ -77,6 +77,8 @@ fn values_are_shortened_by_what_they_are() {
         (json!("say @home"), json!("say")),
         (json!("Älice"), json!("Äli")),
         (json!("ab"), json!("ab")),
+        (json!("::1 or so"), json!("::")),
+        (json!("a@.b c"), json!("@.")),
         (json!(""), json!("")),
         (json!(491_701_234_567_u64), json!(491_000_000_000_u64)),
         (json!(-1234), json!(-1230)),
@@ -172,6 +174,9 @@ fn cloudevents_are_masked_in_both_modes() {
         &format!(r#"{{{head},"datacontenttype":"text/plain","data_base64":"{short}"}}"#),
         None,
     );
+    let both = format!(r#"{{{head},"data":{{"n":1}},"data_base64":"{plain}"}}"#);
+    check(&both, None, &format!(r#"{{{head},"data":{{"n":1}}}}"#), None);
+    check(&format!(r#"{{{head},"data":"Alice","data_base64":"?"}}"#), None, &format!(r#"{{{head},"data":"Ali"}}"#), None);
     let attributes = |rest: &str| format!(r#"{{"attributes":{{{head}{rest}}}}}"#);
     check(r#"{"email":"a@b.example"}"#, Some(&attributes(r#","subject":"alice""#)), r#"{"email":"@b.example"}"#, Some(&attributes("")));
     let text = attributes(r#","datacontenttype":"text/plain""#);

@@ -83,7 +83,7 @@ impl Scope<'_> {
     fn event_type(&self, rules: Spanned<TypeFile>, problems: &mut Vec<Error>) -> (EventType, TypeRules) {
         let rules = rules.value;
         let mut properties = BTreeMap::new();
-        let mut marks = self.pii.to_vec();
+        let mut marks = pii::Marks::new(self.definitions, self.pii);
         for (name, schema) in &rules.properties {
             let path = format!("{}.properties.{name}", self.path);
             let field = format!("/properties/{}", pointer_token(name));
@@ -91,7 +91,7 @@ impl Scope<'_> {
                 Ok(validator) => _ = properties.insert(name.clone(), validator),
                 Err(problem) => problems.push(problem),
             }
-            if let Err(problem) = pii::collect(&field, &schema.value, self.definitions, 0, &mut marks) {
+            if let Err(problem) = marks.collect(&field, &schema.value) {
                 problems.push(Error::new(self.filename, place(schema), path, problem));
             }
         }
@@ -112,6 +112,7 @@ impl Scope<'_> {
                 None
             }),
         };
+        let marks = marks.into_found();
         let event_type = EventType {
             description: rules.description,
             masks: Masks::of(&marks),

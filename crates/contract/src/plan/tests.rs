@@ -276,3 +276,26 @@ fn what_surely_happens_to_an_event_of_any_source() {
     check("flag", "{web: {policy: reject}}", Policy::Flag);
     check("quarantine", "{}", Policy::Quarantine);
 }
+
+#[test]
+fn a_mark_deeper_than_any_event_is_refused() {
+    let plan = |parts: usize| Plan::parse(&format!("version: '1'\npii: {{/context{}: drop}}", "/a".repeat(parts)), "plan.yaml");
+    assert!(plan(crate::json::DEPTH_CEILING).is_ok());
+    let problem = plan(crate::json::DEPTH_CEILING + 1).unwrap_err().to_string();
+    assert!(problem.contains(": reaches deeper than any event does"), "{problem}");
+}
+
+#[test]
+fn schemas_that_refer_to_one_another_in_too_many_ways_are_refused_soon() {
+    let plan = |ways: usize| {
+        let properties: Vec<String> = (0..ways).map(|way| format!("p{way}: {{$ref: '#/$defs/t'}}")).collect();
+        let tree = format!("{{type: object, pii: drop, properties: {{{}}}}}", properties.join(", "));
+        Plan::parse(
+            &format!("version: '1'\ndefinitions: {{t: {tree}}}\ntypes: {{a: {{properties: {{x: {{$ref: '#/$defs/t'}}}}}}}}"),
+            "plan.yaml",
+        )
+    };
+    assert_eq!(plan(2).unwrap().pii("a").len(), 255);
+    let problem = plan(10).unwrap_err().to_string();
+    assert!(problem.contains("types.a.properties.x: holds schemas that refer to one another in too many ways"), "{problem}");
+}

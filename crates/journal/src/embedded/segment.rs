@@ -23,6 +23,8 @@ use super::version::{self, Magic};
 use crate::Error;
 
 const MAGIC: &Magic = b"TGsegm01";
+/// Offsets and sequences are below this, which is more than are ever given: from each there are others to go on with.
+const NUMBER_MAX: u64 = i64::MAX as u64;
 const FIXED_BYTES: usize = 48;
 const EXTENSION: &str = "segment";
 /// A file that is being made; without meaning until it is renamed.
@@ -80,7 +82,8 @@ impl Header {
         let (sequence, previous_bytes, salt) = (numbers.next()?, numbers.next()?, numbers.next()?);
         let start: Box<[u64]> = numbers.collect();
         let is_whole = start.len() == partitions && u32::from_le_bytes(*count) as usize == partitions;
-        is_whole.then_some(Self { generation: u32::from_le_bytes(*generation), sequence, previous_bytes, salt, start })
+        let can_go_on = sequence < NUMBER_MAX && start.iter().all(|offset| *offset < NUMBER_MAX);
+        (is_whole && can_go_on).then_some(Self { generation: u32::from_le_bytes(*generation), sequence, previous_bytes, salt, start })
     }
 }
 
@@ -223,4 +226,22 @@ pub(super) fn salt() -> u64 {
 
 pub(super) fn path_of(directory: &Path, sequence: u64) -> PathBuf {
     directory.join(format!("{sequence:020}.{EXTENSION}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_with_numbers_that_nothing_can_follow_on_is_refused() {
+        let header = |sequence, start: [u64; 2]| Header { generation: 1, sequence, previous_bytes: 9, salt: 7, start: start.into() };
+        let check = |header: Header, expect: bool| {
+            let read = Header::decode(&header.encode(), 2);
+            assert_eq!(read, expect.then_some(header));
+        };
+        check(header(1, [0, 5]), true);
+        check(header(NUMBER_MAX - 1, [0, NUMBER_MAX - 1]), true);
+        check(header(1, [0, u64::MAX]), false);
+        check(header(u64::MAX, [0, 0]), false);
+    }
 }
