@@ -4,6 +4,7 @@
 
 mod chaos;
 mod clients;
+mod fuzz;
 mod lint;
 mod place;
 mod rust;
@@ -32,6 +33,7 @@ Commands:
   test node      the TypeScript SDK and the Node clients, against the product
   simulate       the whole path by seeds, with processes that die and stores that fail; what can be added: simulate --help
   chaos          faults for minutes on end, on Kafka, an S3 server, a gate and two workers, every event counted; what can be added: chaos --help
+  fuzz           the decoders under random input, for a minute each; needs a nightly compiler and cargo-fuzz; what can be added: fuzz --help
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
   check          lint, then test
@@ -50,6 +52,8 @@ enum Command {
     Simulate(Vec<String>),
     /// With what the product's command is told.
     Chaos(Vec<String>),
+    /// With the targets, and for how long.
+    Fuzz(Vec<String>),
 }
 
 /// Which tests.
@@ -66,6 +70,7 @@ impl Command {
     fn parse(arguments: &[&str]) -> Option<Self> {
         Some(match arguments {
             ["chaos", rest @ ..] => Self::Chaos(rest.iter().copied().map(str::to_owned).collect()),
+            ["fuzz", rest @ ..] => Self::Fuzz(rest.iter().copied().map(str::to_owned).collect()),
             ["simulate", rest @ ..] => Self::Simulate(rest.iter().copied().map(str::to_owned).collect()),
             [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help,
             ["lint"] => Self::Lint,
@@ -88,6 +93,7 @@ impl Command {
             Self::Test(suite) => test(place, suite)?,
             Self::Up(folder) => up::run(place, folder)?,
             Self::Chaos(arguments) => chaos::run(place, &arguments)?,
+            Self::Fuzz(arguments) => fuzz::run(place, &arguments)?,
             Self::Simulate(arguments) => rust::simulate(place, &arguments)?,
             Self::Check => {
                 lint::run_all(place)?;
@@ -171,6 +177,7 @@ mod tests {
         check("up --data", None);
         check("simulate --seed 7", Some(Command::Simulate(vec!["--seed".to_owned(), "7".to_owned()])));
         check("simulate --help", Some(Command::Simulate(vec!["--help".to_owned()])));
+        check("fuzz json --jobs 2", Some(Command::Fuzz(vec!["json".to_owned(), "--jobs".to_owned(), "2".to_owned()])));
         check("test java", None);
         check("lint rust", None);
     }
