@@ -40,11 +40,11 @@ def test_the_dashboard_shows_metrics_that_there_are():
 def test_every_alert_is_about_metrics_that_there_are_and_has_its_place_in_the_runbook():
     rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))
     alerts = [rule for group in rules["groups"] for rule in group["rules"]]
-    headings = re.findall(r"^## (\S+)$", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"^## (Tidegate\S+)$", (ROOT / "RUNBOOK.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert headings == sorted(headings, key=[alert["alert"] for alert in alerts].index) and len(alerts) == len(headings) >= 8
     for alert in alerts:
         assert named(alert["expr"]) <= set(described()), alert
-        assert alert["annotations"]["runbook_url"] == f"docs/runbook.md#{alert['alert'].lower()}", alert
+        assert alert["annotations"]["runbook_url"] == f"RUNBOOK.md#{alert['alert'].lower()}", alert
         assert alert["annotations"]["summary"] and alert["labels"]["severity"] in ("warning", "critical") and alert["for"], alert
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
     assert config["rule_files"] == ["alerts.yml"]
