@@ -5,6 +5,7 @@
 mod chaos;
 mod clients;
 mod fuzz;
+mod docs;
 mod lint;
 mod place;
 mod rust;
@@ -29,12 +30,13 @@ Commands:
   test           all tests: Rust, then Spark, then the SDK and the real clients of Python, then those of Node
   test rust      the tests of all crates, the Rust SDK's against the product
   test spark     the Spark job, on a cluster of its own, beside the workers
-  test python    the Python SDK, the Python clients and the converters in examples/, against the product; the statistics beside other packages
+  test python    the Python SDK, the Python clients, the converters in examples/ and the commands of the documents, against the product; the statistics beside other packages
   test node      the TypeScript SDK and the Node clients, against the product
   simulate       the whole path by seeds, with processes that die and stores that fail; what can be added: simulate --help
   chaos          faults for minutes on end, on Kafka, an S3 server, a gate and two workers, every event counted; what can be added: chaos --help
   fuzz           the decoders under random input, for a minute each; needs a nightly compiler and cargo-fuzz; what can be added: fuzz --help
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
+  docs           the documents as a site, by mdbook, below the target folder
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
   check          lint, then test
   help           this text";
@@ -46,6 +48,7 @@ enum Command {
     Lint,
     Test(Suite),
     Check,
+    Docs,
     /// With the folder for its data, where one is given.
     Up(Option<PathBuf>),
     /// With what the simulation is told.
@@ -75,6 +78,7 @@ impl Command {
             [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help,
             ["lint"] => Self::Lint,
             ["check"] => Self::Check,
+            ["docs"] => Self::Docs,
             ["up"] => Self::Up(None),
             ["up", "--data", folder] => Self::Up(Some(PathBuf::from(folder))),
             ["test"] => Self::Test(Suite::All),
@@ -90,6 +94,7 @@ impl Command {
         match self {
             Self::Help => eprintln!("{USAGE}"),
             Self::Lint => lint::run_all(place)?,
+            Self::Docs => docs::build(place)?,
             Self::Test(suite) => test(place, suite)?,
             Self::Up(folder) => up::run(place, folder)?,
             Self::Chaos(arguments) => chaos::run(place, &arguments)?,
@@ -127,6 +132,7 @@ fn test(place: &Place, suite: Suite) -> Result<()> {
                 clients::python::test_statistics(place, python)?;
                 clients::python::test_sdk(place, python)?;
                 clients::python::test(place, python, servers)?;
+                clients::python::test_documents(place, python, servers)?;
             }
         }
     }
@@ -166,6 +172,7 @@ mod tests {
         check("", Some(Command::Help));
         check("test --help", Some(Command::Help));
         check("lint", Some(Command::Lint));
+        check("docs", Some(Command::Docs));
         check("check", Some(Command::Check));
         check("test", Some(Command::Test(Suite::All)));
         check("test rust", Some(Command::Test(Suite::Rust)));

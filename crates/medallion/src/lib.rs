@@ -8,11 +8,12 @@
 //! reads Bronze rows into candidates for Silver, [`silver::choose`] picks the one winner among the copies of an event. [`ledger`] counts what went
 //! where; [`erasure`] takes a person's events
 //! out of rows that keep them as they came; [`digest`] sums up a set of rows so that two engines can compare theirs; [`gold`] holds the SQL of the aggregates. Under which names
-//! engines keep their places in the tables is in [`tables`], what Silver has to decide about next in [`frontier`].
+//! engines keep their places in the tables is in [`tables`], what Silver has to decide about next in [`frontier`], what columns mean in [`described`].
 
 pub mod bronze;
 mod columns;
 pub mod dead_letters;
+pub mod described;
 pub mod digest;
 pub mod erasure;
 mod error;

@@ -7,6 +7,7 @@ use crate::chaos::ChaosArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::audit_log::AuditLogArgs;
 use crate::commands::backfill::BackfillArgs;
+use crate::commands::command_line::CommandsArgs;
 use crate::commands::compact::CompactArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::dead_letters::DeadLettersArgs;
@@ -30,6 +31,7 @@ use crate::commands::serve::ServeArgs;
 use crate::commands::source::SourceArgs;
 use crate::commands::spark::SparkArgs;
 use crate::commands::sql::SqlArgs;
+use crate::commands::tables::TablesArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::trace::TraceArgs;
 use crate::demo::DemoArgs;
@@ -94,6 +96,9 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     Doctor(DoctorArgs),
     Metrics(MetricsArgs),
+    Tables(TablesArgs),
+    #[command(hide = true)]
+    Commands(CommandsArgs),
     Journal(JournalArgs),
     Engine(EngineArgs),
     Spark(SparkArgs),
@@ -204,6 +209,11 @@ mod tests {
         check("tidegate doctor --config f --data d --format json", true);
         check("tidegate metrics --format csv", true);
         check("tidegate metrics --format csv --markdown", false);
+        check("tidegate tables --format csv", true);
+        check("tidegate tables --markdown", true);
+        check("tidegate tables --format csv --markdown", false);
+        check("tidegate commands --markdown", true);
+        check("tidegate commands", false);
         check("tidegate engine", true);
         check("tidegate engine spark --data d --format json", true);
         check("tidegate engine flink", false);

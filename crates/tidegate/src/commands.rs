@@ -13,6 +13,7 @@ use telemetry::logging;
 pub(crate) mod audit;
 pub(crate) mod audit_log;
 pub(crate) mod backfill;
+pub(crate) mod command_line;
 pub(crate) mod compact;
 pub(crate) mod config;
 pub(crate) mod dead_letters;
@@ -38,6 +39,7 @@ pub(crate) mod source;
 pub(crate) mod spark;
 mod spinner;
 pub(crate) mod sql;
+pub(crate) mod tables;
 pub(crate) mod token;
 pub(crate) mod trace;
 

@@ -1,4 +1,4 @@
-"""docs/reference/configuration.md names every setting of the product, and no other."""
+"""docs/reference/configuration.md names every setting of the product, and no other; http-api.md every path of the description."""
 
 import json
 import os
@@ -6,7 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
-REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "configuration.md"
+ROOT = Path(__file__).parents[3]
+REFERENCE = ROOT / "docs" / "reference" / "configuration.md"
 # How a heading or a paragraph says which section a table is of.
 SECTION = re.compile(r"`\[([a-z0-9.]+)\]`")
 ROW = re.compile(r"^\| `([a-z_.]+)` \|")
@@ -37,3 +38,13 @@ def test_every_setting_is_documented(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert documented() == leaves(json.loads(done.stdout)["settings"])
+
+
+def test_every_path_is_documented():
+    paths = json.loads((ROOT / "crates/ingest/src/openapi/openapi.json").read_text(encoding="utf-8"))["paths"]
+    text = (ROOT / "docs/reference/http-api.md").read_text(encoding="utf-8")
+    # `/v1/pixel/{identify,track}` stands for both.
+    lists = re.findall(r"(/[\w/.-]*)\{(\w+(?:,\w+)+)\}", text)
+    named = {before + name for before, names in lists for name in names.split(",")} | set(re.findall(r"/[\w/.{}-]+", text))
+    missing = {path for path in paths if path.rstrip("/") not in named}
+    assert len(paths) > 10 and not missing, missing

@@ -62,6 +62,26 @@ pub(crate) fn test(place: &Place, python: &Python, servers: &Installed) -> Resul
     })
 }
 
+/// Types what the documents tell people to type.
+///
+/// # Errors
+///
+/// When the packages cannot be had or a test fails.
+pub(crate) fn test_documents(place: &Place, python: &Python, servers: &Installed) -> Result<()> {
+    let tests = place.root().join("tests/docs");
+    let mut interpreter = PathBuf::new();
+    step("Python environment of the documents", || {
+        interpreter = environment(place, python, "docs", &tests.join("requirements.txt"))?;
+        Ok(())
+    })?;
+    step("commands of the documents", || {
+        let mut pytest = Command::new(&interpreter);
+        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(tests.join("pytest.ini")).arg(&tests).current_dir(place.root());
+        pytest.env("TIDEGATE_BIN", place.product()).env("PYTHONDONTWRITEBYTECODE", "1").envs(servers.variables());
+        run(&mut pytest)
+    })
+}
+
 /// Installs the SDK as a user would, checks its types, and runs its tests.
 ///
 /// # Errors

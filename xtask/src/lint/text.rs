@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, bail};
 const SKIPPED: [&str; 6] = [".git", "target", "node_modules", "tidegate-data", "__pycache__", ".venv"];
 /// Larger files are data, not texts that somebody wrote.
 const BYTES_MAX: u64 = 1 << 20;
+/// The table of contents of `docs/`.
+const SUMMARY: &str = "docs/SUMMARY.md";
 
 /// # Errors
 ///
@@ -16,6 +18,10 @@ const BYTES_MAX: u64 = 1 << 20;
 pub(super) fn check(root: &Path) -> Result<()> {
     let mut problems = Vec::new();
     walk(root, root, &mut problems)?;
+    let summary = fs::read_to_string(root.join(SUMMARY)).with_context(|| format!("{SUMMARY} cannot be read"))?;
+    let mut pages = Vec::new();
+    documents(&root.join("docs"), "", &mut pages)?;
+    problems.extend(unlisted(&summary, &pages).map(|page| format!("docs/{page}: {SUMMARY} does not list it")));
     if !problems.is_empty() {
         bail!("{}", problems.join("\n"));
     }
@@ -46,6 +52,27 @@ fn walk(root: &Path, folder: &Path, problems: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The documents below a folder, named from there.
+fn documents(folder: &Path, below: &str, pages: &mut Vec<String>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+        let entry = entry?;
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            documents(&entry.path(), &format!("{name}/"), pages)?;
+        } else if name.ends_with(".md") {
+            pages.push(name);
+        }
+    }
+    pages.sort();
+    Ok(())
+}
+
+/// The pages that are not in the table of contents, which is none itself.
+fn unlisted<'a>(summary: &'a str, pages: &'a [String]) -> impl Iterator<Item = &'a str> {
+    let listed = links(SUMMARY, summary);
+    pages.iter().map(String::as_str).filter(move |page| *page != "SUMMARY.md" && !listed.contains(page))
 }
 
 /// What is wrong with a file: `:LINE: why`.
@@ -116,6 +143,13 @@ mod tests {
         let text = "[a](b.md) and [c](https://example.com/d) or [e](#f), [g](h/i.md#j)";
         assert_eq!(links("docs/a.md", text), ["b.md", "h/i.md"]);
         assert!(links("src/a.rs", text).is_empty());
+    }
+
+    #[test]
+    fn pages_that_are_not_in_the_summary_are_named() {
+        let pages = ["SUMMARY.md", "a.md", "b/c.md"].map(str::to_owned);
+        assert_eq!(unlisted("- [A](a.md)\n", &pages).collect::<Vec<_>>(), ["b/c.md"]);
+        assert_eq!(unlisted("- [A](a.md)\n- [C](b/c.md)\n", &pages).count(), 0);
     }
 
     #[test]
