@@ -3,6 +3,7 @@
 It runs nothing. CONTRIBUTING.md says how blocks are written.
 """
 
+import functools
 import re
 import shlex
 import subprocess
@@ -118,6 +119,7 @@ def commands(block: Block) -> list[Command]:
     return found
 
 
+@functools.cache
 def _is_whole(text: str) -> bool:
     """Whether bash would run this, rather than wait for more."""
     if text.endswith("\\"):

@@ -15,7 +15,7 @@ from server import free_port
 READY_SECONDS_MAX = 60
 #: A table follows the journal by a second or two, on a busy machine by more.
 ASKED_AGAIN_SECONDS = 60
-STOP_SECONDS_MAX = 90
+STOP_SECONDS_MAX = 10
 #: Commands that change nothing. They are asked again until they print what the document says.
 READS = re.compile(r"^(tidegate (query|gold list|dead-letters|trace|experiment|source list|journal|audit|engine)\b|curl (?!.*(-d|-X|--data))|psql\b)")
 #: Where documents say that things listen. Each is replaced by a free port, for others may use them on this machine.
@@ -117,16 +117,15 @@ class Shell:
         return "\n".join(f"--- {log.name}\n" + log.read_text(encoding="utf-8", errors="replace")[-2000:] for log in logs[-4:])
 
     def stop(self) -> None:
-        """Ends what the document started, as Ctrl-C in its terminals would."""
-        for sign, patience in ((signal.SIGTERM, STOP_SECONDS_MAX), (signal.SIGKILL, 10)):
-            for pid in members(self.process.pid) - {self.process.pid}:
+        """Ends what the document started and did not stop: at once, for its end is no part of the document."""
+        deadline = time.monotonic() + STOP_SECONDS_MAX
+        while (left := members(self.process.pid) - {self.process.pid}) and time.monotonic() < deadline:
+            for pid in left:
                 try:
-                    os.kill(pid, sign)
+                    os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            deadline = time.monotonic() + patience
-            while members(self.process.pid) - {self.process.pid} and time.monotonic() < deadline:
-                time.sleep(0.1)
+            time.sleep(0.05)
         self.process.stdin.close()
         self.process.kill()
         self.process.wait()
@@ -134,7 +133,7 @@ class Shell:
 
 
 def answers(url: str) -> bool:
-    """Whether something answers there with success, or, where only an address is given, takes connections."""
+    """Whether something answers there, with success or by asking who it is."""
     try:
         urllib.request.urlopen(url, timeout=2).close()
     except urllib.error.HTTPError as error:

@@ -157,7 +157,7 @@ def test_every_block_is_written_as_the_rules_say():
     [
         ("```sh no-run\na\n```\n", "says why"),
         ("```sh reason=\"x\"\na\n```\n", "says why"),
-        ("```sh backgruond\na\n```\n", "backgruond"),
+        ("```sh detached\na\n```\n", "detached"),
         ("```sh\na\n", "no end"),
     ],
 )
