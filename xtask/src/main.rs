@@ -4,8 +4,8 @@
 
 mod chaos;
 mod clients;
-mod fuzz;
 mod docs;
+mod fuzz;
 mod lint;
 mod place;
 mod rust;
