@@ -15,6 +15,8 @@ use crate::step::{output, run, step};
 /// Pages of the site that stand beside `docs/`.
 const AT_THE_ROOT: [&str; 3] = ["README.md", "RUNBOOK.md", "ARCHITECTURE.md"];
 const FOLDER: &str = "docs";
+/// The table of contents: what mdBook reads, and no page.
+const SUMMARY: &str = "docs/SUMMARY.md";
 
 /// Builds the site below the target folder.
 ///
@@ -68,7 +70,11 @@ fn collect(root: &Path, folder: &str, files: &mut BTreeSet<String>) -> Result<()
 
 /// Where a file of the repository stands in the site.
 fn in_site(file: &str) -> &str {
-    file.strip_prefix("docs/").unwrap_or(file)
+    match file {
+        // mdBook would rename it by itself, and leave the links to it as they are.
+        "README.md" => "index.md",
+        file => file.strip_prefix("docs/").unwrap_or(file),
+    }
 }
 
 /// A page as it is in the site: links lead to the pages there. Those to other files of the repository are left as text, for there is nothing to lead to; and of a fence only the language is left.
@@ -95,7 +101,7 @@ fn links(file: &str, line: &str, files: &BTreeSet<String>) -> String {
         let (path, anchor) = target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
         let led_to = (!path.is_empty() && !path.contains("://")).then(|| resolved(file, path));
         match led_to {
-            Some(led_to) if files.contains(&led_to) => {
+            Some(led_to) if led_to != SUMMARY && files.contains(&led_to) => {
                 out.push_str(before);
                 out.push_str("](");
                 out.push_str(&relative(in_site(file), in_site(&led_to)));
@@ -153,17 +159,18 @@ mod tests {
 
     #[test]
     fn links_lead_to_pages_of_the_site() {
-        let files = ["README.md", "docs/a.md", "docs/b/c.md", "docs/images/d.png"].map(str::to_owned).into();
+        let files = ["README.md", "docs/SUMMARY.md", "docs/a.md", "docs/b/c.md", "docs/images/d.png"].map(str::to_owned).into();
         let check = |file, text, expect| assert_eq!(page(file, text, &files), expect, "{file}: {text}");
         check("README.md", "see [a](docs/a.md#x) and [c](docs/b/c.md)\n", "see [a](a.md#x) and [c](b/c.md)\n");
         check("docs/b/c.md", "[a](../a.md), ![d](../images/d.png)", "[a](../a.md), ![d](../images/d.png)");
-        check("docs/b/c.md", "[home](../../README.md#y)", "[home](../README.md#y)");
+        check("docs/b/c.md", "[home](../../README.md#y)", "[home](../index.md#y)");
         check(
             "docs/a.md",
             "[code](../crates/x.rs) and [web](https://a.example/b) and [here](#z)",
             "code and [web](https://a.example/b) and [here](#z)",
         );
         check("docs/a.md", "```sh background ready=http://a\nx\n```\n", "```sh\nx\n```\n");
+        check("README.md", "[all](docs/SUMMARY.md)", "all");
         check("docs/a.md", "nothing ](", "nothing ](");
     }
 }
