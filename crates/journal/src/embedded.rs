@@ -40,7 +40,7 @@ use medium::{Disk, Medium};
 use meta::Lock;
 use queue::{Queue, Request};
 
-use crate::{Error, Journal, Offsets, ReadLimit, Record, Stored, metrics};
+use crate::{Ancestor, Error, Journal, Offsets, ReadLimit, Record, Stored, metrics};
 
 /// Why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +150,10 @@ impl Embedded {
 impl Journal for Embedded {
     fn generation(&self) -> u32 {
         self.log.generation
+    }
+
+    fn ancestors(&self) -> &[Ancestor] {
+        &self.log.ancestors
     }
 
     fn partitions(&self) -> u32 {

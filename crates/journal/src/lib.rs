@@ -47,6 +47,15 @@ pub struct Stored {
 /// Offsets by partition.
 pub type Offsets = BTreeMap<u32, u64>;
 
+/// An earlier generation of a journal that was copied, of which the copy still had records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ancestor {
+    /// Its number.
+    pub generation: u32,
+    /// Where it ends, by partition: records before these offsets that are not an earlier ancestor's have their positions of this generation, here and in the journal that was copied.
+    pub end: Offsets,
+}
+
 /// The partitions that this process is to read now. Others may be read by other processes at the same time.
 pub type Share = Arc<BTreeSet<u32>>;
 
@@ -88,6 +97,12 @@ pub trait Journal: Sink {
     /// Which making of the journal this is. It grows when offsets begin anew or the number of partitions changes, so that
     /// (generation, partition, offset) never means two things.
     fn generation(&self) -> u32;
+
+    /// The generations before this one of which there are still records, oldest first. Offsets go on from one to the next, so that a consumer of the journal that was copied goes on
+    /// where it was. What an ancestor's records were is known here up to its end only: the original may have gone on.
+    fn ancestors(&self) -> &[Ancestor] {
+        &[]
+    }
 
     /// How many partitions there are, numbered from 0.
     fn partitions(&self) -> u32;

@@ -35,6 +35,11 @@ pub fn progress_in_journal(generation: u32, partition: u32) -> String {
     format!("tidegate:journal:{generation}:{partition}")
 }
 
+/// The offset with which a generation of the journal begins in a partition, where that is not 0: a copy of a journal goes on in the numbers of the journal it was copied from.
+pub fn begin_in_journal(generation: u32, partition: u32) -> String {
+    format!("{}:begin", progress_in_journal(generation, partition))
+}
+
 /// The newest erasure: in `erased` the one that is on the list, in Bronze and the dead letters the one from which on its events are kept out.
 pub const ERASURES: &str = "tidegate:erasures";
 

@@ -5,6 +5,10 @@
 //!
 //! Several processes may each read some of the partitions. Whoever reads one that another process has read meanwhile is refused by the commit, and takes its
 //! place from the tables anew. So is everyone with an old generation of the journal, once the lake has records of a newer one: positions in Bronze only grow.
+//!
+//! A journal that was copied begins a new generation and still has records of earlier ones ([`lineage`]). The lake is in the new one from its first commit on, whatever that takes.
+
+mod lineage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use crate::stage::{Stage, Step, Surroundings, compute};
 use crate::status::Status;
 use crate::work::Work;
 use crate::{erasure, metrics, tables, traced};
+use lineage::{Generation, Place};
 
 /// The most partitions that a journal may have.
 const PARTITIONS_MAX: u32 = 1_024;
@@ -67,6 +72,10 @@ pub(crate) struct Bronze {
     next: Offsets,
     /// The same for the dead letters, which may be ahead.
     next_refused: Offsets,
+    /// The generation that a partition has still to read to its end, where that is not the journal's own.
+    rests: BTreeMap<u32, Generation>,
+    /// Generations that have begun, by partition, as Bronze has still to say.
+    begun: BTreeMap<u32, Vec<(u32, u64)>>,
     trimmed: Instant,
     /// Whose events are kept out.
     erased: Arc<Erased>,
@@ -101,6 +110,8 @@ impl Bronze {
             has: Share::default(),
             next: Offsets::new(),
             next_refused: Offsets::new(),
+            rests: BTreeMap::new(),
+            begun: BTreeMap::new(),
             trimmed: Instant::now(),
             erased: Arc::default(),
             erasures: None,
@@ -131,11 +142,18 @@ impl Bronze {
         }
         let has = self.work.partitions();
         let (mut own, mut refused) = (Offsets::new(), Offsets::new());
+        let (mut rests, mut begun) = (BTreeMap::new(), BTreeMap::new());
         for partition in has.iter().copied() {
-            let progress = tables::progress_in_journal(generation, partition);
-            let next = offset(self.bronze.progress(&progress).await?);
-            own.insert(partition, next);
-            refused.insert(partition, offset(self.dead_letters.progress(&progress).await?).max(next));
+            let place = self.place(partition, start.get(&partition).copied().unwrap_or_default()).await?;
+            let progress = tables::progress_in_journal(place.generation.number, partition);
+            own.insert(partition, place.next);
+            refused.insert(partition, offset(self.dead_letters.progress(&progress).await?).max(place.next));
+            if place.generation.number != generation {
+                rests.insert(partition, place.generation);
+            }
+            if !place.begun.is_empty() {
+                begun.insert(partition, place.begun);
+            }
         }
         // After the tables were asked: another process may move them on, but none beyond what the journal has by now.
         let end = self.journal.end().await?;
@@ -153,6 +171,7 @@ impl Bronze {
             metrics::lag(*gone, 0);
         }
         (self.next, self.next_refused, self.has) = (own, refused, has);
+        (self.rests, self.begun) = (rests, begun);
         if let Some(erasures) = self.erasures.flatten() {
             let mut partitions = Vec::new();
             for partition in self.has.iter().copied() {
@@ -169,6 +188,24 @@ impl Bronze {
             }
         }
         Ok(())
+    }
+
+    /// Where Bronze is in a partition, of which the journal has what lies behind `start`.
+    async fn place(&mut self, partition: u32, start: u64) -> Result<Place, Error> {
+        let generations = lineage::generations(&*self.journal, partition);
+        let mut reached = BTreeMap::new();
+        for known in &generations {
+            let progress = self.bronze.progress(&tables::progress_in_journal(known.number, partition)).await?;
+            reached.extend(progress.map(|progress| (known.number, offset(Some(progress)))));
+        }
+        let own = self.journal.generation();
+        let place = lineage::place(&generations, own, &reached);
+        if let Some(shared) = lineage::shared(&generations, &reached) {
+            // The lake has taken nothing of this copy yet, and passes over what it has of the journal that was copied, if it is that.
+            let from = start.max(shared.begin);
+            lineage::check(&*self.journal, &self.lake, partition, shared.generation, from..place.next).await?;
+        }
+        Ok(place)
     }
 
     /// Reads whose events are to be kept out. Every commit relies on it: who is erased meanwhile makes it fail.
@@ -240,11 +277,49 @@ impl Bronze {
         ranges
     }
 
-    async fn commit(&mut self, records: Vec<Stored>) -> Result<(), Error> {
+    /// What to read next, and of which generation it is: what earlier ones have left comes first, the oldest before the others.
+    fn reading(&self) -> (u32, Offsets) {
+        let Some(oldest) = self.rests.values().map(|rest| rest.number).min() else { return (self.journal.generation(), self.next.clone()) };
+        let is_of_oldest = |partition: &u32| self.rests.get(partition).is_some_and(|rest| rest.number == oldest);
+        let next = self.next.iter().filter(|(partition, _)| is_of_oldest(partition));
+        (oldest, next.map(|(partition, next)| (*partition, *next)).collect())
+    }
+
+    /// Whether a record is of the generation that is being read, and not of one that begins behind it.
+    fn is_of_reading(&self, stored: &Stored) -> bool {
+        let end = self.rests.get(&stored.partition).and_then(|rest| rest.end);
+        end.is_none_or(|end| stored.offset < end)
+    }
+
+    /// Says in Bronze which generations have begun: before the journal lets go of what tells it.
+    async fn begin(&mut self) -> Result<(), Error> {
+        let generation = self.journal.generation();
+        let progress = self.begun.iter().flat_map(|(partition, begun)| lineage::progress_of(*partition, begun)).collect();
+        let mut info = Map::from_iter([("stage".to_owned(), Value::from("bronze"))]);
+        info.insert("journal".to_owned(), journal_of(generation, self.journal.partitions(), &BTreeMap::new()));
+        let commit = Commit { progress, info, guards: vec![tables::ENGINE.to_owned()] };
+        let commit = Self::in_generation(&mut self.bronze, generation, commit).await?;
+        self.bronze.append(Vec::new(), commit).await?;
+        tracing::info!(generation, "the journal is a copy: the lake goes on in it where it was in the one it was copied from");
+        self.begun.clear();
+        Ok(())
+    }
+
+    /// Takes the records, all of which are of the generation `of`: the journal's own, or one that it still has the rest of.
+    async fn commit(&mut self, of: u32, records: Vec<Stored>) -> Result<(), Error> {
         let generation = self.journal.generation();
         let ranges = self.ranges(&records);
         let progress: Vec<(String, i64)> =
-            ranges.iter().map(|(partition, (_, until))| (tables::progress_in_journal(generation, *partition), version(*until))).collect();
+            ranges.iter().map(|(partition, (_, until))| (tables::progress_in_journal(of, *partition), version(*until))).collect();
+        // Where that generation ends with these records.
+        let followed: BTreeMap<u32, Place> = ranges
+            .iter()
+            .filter(|(partition, _)| self.rests.contains_key(*partition))
+            .map(|(partition, (_, until))| {
+                let reached = BTreeMap::from([(of, *until)]);
+                (*partition, lineage::place(&lineage::generations(&*self.journal, *partition), generation, &reached))
+            })
+            .collect();
         let count = records.len() as u64;
         let (bytes, refused_from) = (bytes_of(&records), self.next_refused.clone());
         let (traced, began) = (traced::of_records(&records), self.lake.now());
@@ -252,7 +327,7 @@ impl Bronze {
         let rows = compute(Self::NAME, move || {
             let records = records.into_iter().map(|Stored { partition, offset, record }| {
                 let is_new = refused_from.get(&partition).is_none_or(|next| offset >= *next);
-                (Arrival::read(Position { generation, partition, offset }, &record.header, record.value), is_new)
+                (Arrival::read(Position { generation: of, partition, offset }, &record.header, record.value), is_new)
             });
             Ok(Rows::of(records, &erased)?)
         })
@@ -262,7 +337,7 @@ impl Bronze {
             tracing::error!(records = unreadable, "records of the journal have no receipt that can be read; they are kept as dead letters");
         }
 
-        let journal = journal_of(generation, self.journal.partitions(), &ranges);
+        let journal = journal_of(of, self.journal.partitions(), &ranges);
         if rows.dead_letters.iter().any(|batch| batch.num_rows() > 0) {
             let info = info("gate", &rows.refused);
             // Only what moves may be named: the dead letters may have a part of these ranges already.
@@ -284,6 +359,8 @@ impl Bronze {
         let mut info = info("bronze", &rows.accepted);
         info.insert("journal".to_owned(), journal);
         info.insert(BYTES.to_owned(), bytes.into());
+        let begun = followed.iter().flat_map(|(partition, place)| lineage::progress_of(*partition, &place.begun));
+        let progress = progress.into_iter().chain(begun).collect();
         let commit = Commit { progress, info, guards: vec![tables::ENGINE.to_owned()] };
         let commit = Self::in_generation(&mut self.bronze, generation, commit).await?;
         let committed = self.bronze.append(vec![rows.bronze], commit).await?;
@@ -291,6 +368,12 @@ impl Bronze {
             self.next.insert(partition, until);
             let refused = self.next_refused.entry(partition).or_default();
             *refused = (*refused).max(until);
+        }
+        for (partition, place) in followed.into_iter().filter(|(_, place)| place.generation.number != of) {
+            // What the dead letters have of the old generation beyond this is not of this journal.
+            self.next_refused.insert(partition, place.next);
+            self.rests.remove(&partition);
+            self.rests.extend((place.generation.number != generation).then_some((partition, place.generation)));
         }
         metrics::bronze(&committed, count, bytes);
         traced::tell(&traced, Self::NAME, began, self.lake.now(), committed.version);
@@ -335,14 +418,19 @@ impl Stage for Bronze {
             // What the journal has to forget is still this process's to do: the other engine only reads it.
             return Ok(if self.forget().await? { Step::Moved } else { Step::Idle });
         }
-        let records = self.journal.read(&self.next, self.limit).await?;
+        if !self.begun.is_empty() {
+            self.begin().await?;
+        }
+        let (of, from) = self.reading();
+        let mut records = self.journal.read(&from, self.limit).await?;
+        records.retain(|stored| self.is_of_reading(stored));
         if records.is_empty() {
             if self.is_list_old().await? {
                 self.recover().await?;
             }
             return Ok(if self.forget().await? { Step::Moved } else { Step::Idle });
         }
-        self.commit(records).await?;
+        self.commit(of, records).await?;
         self.trim().await?;
         self.forget().await?;
         // A whole batch more is not waited for: the next commit is due.
@@ -395,7 +483,8 @@ pub(crate) async fn newest_journal(bronze: &mut Table) -> Result<(u32, u32), Err
             Err(error) => return Err(error.into()),
         };
         let newest = infos.iter().rev().find_map(|(_, info)| Taken::read(info));
-        if let Some(taken) = newest.filter(|taken| taken.generation == generation) {
+        // A copy takes what is left of the generation before it first, and has as many partitions.
+        if let Some(taken) = newest.filter(|taken| taken.generation <= generation) {
             return Ok((generation, taken.partitions));
         }
         through = after;

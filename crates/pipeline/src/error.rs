@@ -77,7 +77,8 @@ pub enum Error {
     /// The journal begins after the place where the lake stands: what lies between is lost.
     #[error(
         "the journal's partition {partition} begins at offset {start}, but Bronze has it only up to {progress}: records are missing; restore the journal, or \
-         begin a new generation to go on without them"
+         begin a new generation to go on without them. Where both were restored, the copy of the lake is older than that of the journal: take a copy of the lake that was made \
+         after it"
     )]
     Gap {
         /// The partition.
@@ -99,6 +100,19 @@ pub enum Error {
         end: u64,
         /// Where Bronze stands.
         progress: u64,
+    },
+    /// The journal is a copy of one that the lake was not fed from.
+    #[error(
+        "the journal is a copy, and what its partition {partition} has at offset {offset} is not what the lake has taken from there (generation {generation}): it is not a copy of \
+         the journal that this lake was fed from; restore the two that belong together, or give this journal a lake of its own"
+    )]
+    Unrelated {
+        /// The generation of the journal that was copied.
+        generation: u32,
+        /// The partition.
+        partition: u32,
+        /// The first offset at which they differ.
+        offset: u64,
     },
     /// The lake has records of a newer generation of the journal.
     #[error(
@@ -157,6 +171,7 @@ impl Error {
             | Self::Info { .. }
             | Self::Gap { .. }
             | Self::Foreign { .. }
+            | Self::Unrelated { .. }
             | Self::Panicked(_) => ErrorKind::Fatal,
         }
     }

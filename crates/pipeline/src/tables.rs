@@ -7,7 +7,8 @@ use crate::error::Error;
 
 pub use medallion::tables::{BRONZE, DEAD_LETTERS, ERASED, EXPOSURES, LEDGER, SILVER};
 pub(crate) use medallion::tables::{
-    ENGINE, ERASURES, GENERATION, REPLACED, REPLACEMENTS, progress_in, progress_in_bucket, progress_in_forgetting, progress_in_journal,
+    ENGINE, ERASURES, GENERATION, REPLACED, REPLACEMENTS, begin_in_journal, progress_in, progress_in_bucket, progress_in_forgetting,
+    progress_in_journal,
 };
 
 /// The schema of Silver's tables that every stage and reader takes.

@@ -9,7 +9,7 @@ use super::locked;
 use super::medium::Medium;
 use super::segment::{Segment, holding};
 use super::unavailable;
-use crate::{Error, Offsets};
+use crate::{Ancestor, Error, Offsets};
 
 /// How far the log goes.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub(super) struct Tail {
 pub(super) struct Log {
     pub(super) directory: PathBuf,
     pub(super) generation: u32,
+    /// The generations before it that had records here when the journal was opened, oldest first.
+    pub(super) ancestors: Vec<Ancestor>,
     /// Oldest first, never empty; the last one is written to.
     segments: Mutex<Arc<Vec<Arc<Segment>>>>,
     pub(super) tail: watch::Sender<Tail>,
@@ -33,9 +35,9 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(directory: PathBuf, generation: u32, segments: Vec<Arc<Segment>>, end: Vec<u64>) -> Self {
+    pub(super) fn new(directory: PathBuf, generation: u32, ancestors: Vec<Ancestor>, segments: Vec<Arc<Segment>>, end: Vec<u64>) -> Self {
         let tail = watch::Sender::new(Tail { end, is_closed: false });
-        Self { directory, generation, segments: Mutex::new(Arc::new(segments)), tail, trimming: Mutex::new(()) }
+        Self { directory, generation, ancestors, segments: Mutex::new(Arc::new(segments)), tail, trimming: Mutex::new(()) }
     }
 
     pub(super) fn partitions(&self) -> usize {

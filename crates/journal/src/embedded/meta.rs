@@ -7,7 +7,8 @@
 //! The magic ends in the version of the format. The checksum is of the magic and of all that stands behind it; what a later program puts at the end is passed over.
 //!
 //! `sequence` is that of the last segment that was begun: without it, the loss of the last file could not be told from a shorter journal. `inode` is that of the file itself. A copied or restored directory has other inodes, and the original may have gone on since: its positions may already mean other
-//! records. So a journal that finds itself a copy grows its generation, whereby everything in it has new positions: consumers take it up again, and lose nothing.
+//! records. So a journal that finds itself a copy grows its generation, and what is appended from then on has new positions, which go on in the numbers of the old ones. The segments say in their headers which generation the records in
+//! them are of, so the copy knows where each ended: its ancestors.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};

@@ -16,7 +16,7 @@ use super::scan::{Fault, Scan};
 use super::segment::{self, Header, Mark, Segment};
 use super::writer::{State, Writer};
 use super::{OpenError, unavailable};
-use crate::{Error, metrics};
+use crate::{Ancestor, Error, metrics};
 
 /// The sequence of a journal's first segment.
 const FIRST: u64 = 1;
@@ -42,7 +42,10 @@ pub(super) fn open(directory: PathBuf, config: Config, medium: Arc<dyn Medium>) 
     for (segment, successor) in sealed.iter().zip(segments.iter().skip(1)) {
         check_sealed(segment, successor)?;
     }
-    let log = Log::new(directory, meta.generation, segments.clone(), durable.next.to_vec());
+    let ancestors = ancestors(&segments, meta.generation, &durable.next);
+    // What is appended from now on stands in a segment that says this generation, also where the last one has no record yet.
+    let is_of_generation = active.header.generation == meta.generation;
+    let log = Log::new(directory, meta.generation, ancestors, segments.clone(), durable.next.to_vec());
     Ok(Writer {
         log: Arc::new(log),
         queue: Arc::new(Queue::new(config.queue_bytes_max, config.queue_appends_max)),
@@ -52,7 +55,7 @@ pub(super) fn open(directory: PathBuf, config: Config, medium: Arc<dyn Medium>) 
         active: Arc::clone(active),
         file,
         // What an earlier process wrote is sealed by the successor's header before anything is added: from then on damage to it cannot pass for a torn end.
-        state: if durable == active.beginning() { State::Ready } else { State::Full },
+        state: if durable == active.beginning() && is_of_generation { State::Ready } else { State::Full },
         durable,
         is_proven: true,
         encoder: Encoder::default(),
@@ -85,7 +88,7 @@ fn settle(medium: &dyn Medium, directory: &Path, config: &Config, found: Option<
     tracing::warn!(
         directory = %directory.display(),
         generation = meta.generation,
-        "this journal is a copy, the original may have gone on: its generation grows, and what is in it is taken up again"
+        "this journal is a copy, the original may have gone on: its generation grows, and what is appended from now on has positions of its own"
     );
     meta.save(medium, directory).map_err(unavailable("describe the journal in", directory))?;
     Ok(meta)
@@ -140,6 +143,18 @@ fn open_segments(directory: &Path, meta: Meta) -> Result<Vec<Arc<Segment>>, Erro
         segments.push(Arc::new(segment));
     }
     Ok(segments)
+}
+
+/// The generations before the present one, as the headers of the segments tell: each ends where the first segment of the next one begins, the last where the journal did when it was found to be
+/// a copy.
+fn ancestors(segments: &[Arc<Segment>], generation: u32, end: &[u64]) -> Vec<Ancestor> {
+    let successors = segments.iter().skip(1).map(|segment| (segment.header.generation, &*segment.header.start)).chain([(generation, end)]);
+    let ended = segments.iter().zip(successors).filter(|(segment, (next, _))| segment.header.generation < *next);
+    let ancestor = |(segment, (_, end)): (&Arc<Segment>, (u32, &[u64]))| Ancestor {
+        generation: segment.header.generation,
+        end: (0..).zip(end.iter().copied()).collect(),
+    };
+    ended.map(ancestor).collect()
 }
 
 /// A sealed segment is exactly as long as its successor says. What is in it is checked when it is read.

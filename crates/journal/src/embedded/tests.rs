@@ -103,11 +103,7 @@ async fn a_copy_is_a_new_generation() {
     append(&journal, 0..30).await.unwrap();
     append(&journal, 30..60).await.unwrap();
     drop(journal);
-    let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(directory.path()).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
+    let copy = copied(&directory);
     assert_eq!(reopen(&directory, &small()).unwrap().generation(), 1);
     for _ in 0..2 {
         let journal = reopen(&copy, &small()).unwrap();
@@ -118,6 +114,74 @@ async fn a_copy_is_a_new_generation() {
     let moved = copy.path().join("moved");
     fs::rename(directory.path(), &moved).unwrap();
     assert_eq!(Embedded::open(moved, small()).await.unwrap().generation(), 1, "a directory that is moved is no copy");
+}
+
+fn copied(directory: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+fn ancestors(journal: &Embedded) -> Vec<(u32, Vec<u64>)> {
+    journal.ancestors().iter().map(|ancestor| (ancestor.generation, ancestor.end.values().copied().collect())).collect()
+}
+
+#[tokio::test]
+async fn a_copy_knows_where_its_ancestors_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = reopen(&directory, &small()).unwrap();
+    for turn in 0..6 {
+        append(&journal, turn * 10..turn * 10 + 10).await.unwrap();
+    }
+    let end = journal.end().await.unwrap();
+    assert!(ancestors(&journal).is_empty());
+    // As the lake has most of it.
+    let start = end.iter().map(|(partition, end)| (*partition, end - 5)).collect();
+    journal.trim(&start).await.unwrap();
+    let start = journal.start().await.unwrap();
+    assert!(start.values().all(|start| *start > 0), "{start:?}");
+    drop(journal);
+    let ends: Vec<u64> = end.values().copied().collect();
+
+    let copy = copied(&directory);
+    for _ in 0..2 {
+        // Also when it is opened again before anything was appended.
+        let journal = reopen(&copy, &small()).unwrap();
+        assert_eq!((journal.generation(), ancestors(&journal)), (2, vec![(1, ends.clone())]));
+        assert_eq!((journal.start().await.unwrap(), journal.end().await.unwrap()), (start.clone(), end.clone()));
+    }
+    let journal = reopen(&copy, &small()).unwrap();
+    append(&journal, 60..70).await.unwrap();
+    let second_end = journal.end().await.unwrap();
+    drop(journal);
+    assert_eq!(ancestors(&reopen(&copy, &small()).unwrap()), vec![(1, ends.clone())]);
+
+    // A copy of the copy.
+    let second = copied(&copy);
+    let journal = reopen(&second, &small()).unwrap();
+    let chain = vec![(1, ends), (2, second_end.values().copied().collect())];
+    assert_eq!((journal.generation(), ancestors(&journal)), (3, chain));
+    append(&journal, 70..71).await.unwrap();
+    // What is gone has no ancestors to be told of.
+    let all = journal.end().await.unwrap();
+    journal.seal().await.unwrap();
+    journal.trim(&all).await.unwrap();
+    drop(journal);
+    assert!(ancestors(&reopen(&second, &small()).unwrap()).is_empty());
+}
+
+#[tokio::test]
+async fn a_copy_without_records_begins_a_segment_of_its_own_generation() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(reopen(&directory, &small()).unwrap());
+    let copy = copied(&directory);
+    append(&reopen(&copy, &small()).unwrap(), 0..10).await.unwrap();
+    let journal = reopen(&copy, &small()).unwrap();
+    assert_eq!((journal.generation(), ancestors(&journal)), (2, vec![(1, vec![0, 0])]));
+    assert_eq!(numbers(&all(&journal).await.unwrap()), (0..10).collect::<Vec<_>>());
 }
 
 /// A file as a program of version 2 would begin it: the checksum is of the first bytes, and of what stands behind it up to there.

@@ -35,7 +35,7 @@ impl Log {
         // Of a newer version: then nothing of the spool is touched.
         drop(Mark::load(&path)?);
         let journal = Embedded::open(folder.join("log"), config.log(kafka)).await?;
-        let (start, end) = (only(journal.start().await?), only(journal.end().await?));
+        let (start, end, generation) = (only(journal.start().await?), only(journal.end().await?), journal.generation());
         let mark = match Mark::load(&path)? {
             Some(mark) if mark.drained > end => {
                 let what = format!(
@@ -44,13 +44,23 @@ impl Log {
                 );
                 return Err(Error::Corrupt { file: path, at: 0, what }.into());
             }
+            Some(mark) if mark.generation != generation => {
+                tracing::warn!(
+                    folder = %folder.display(),
+                    "the spool is a copy: what it has is sent to Kafka, also where the original has sent it; Silver has each event once"
+                );
+                // Under the old name something else of the original may be there.
+                let mark = Mark { id: new_id(), generation, drained: mark.drained.max(start), ends: Offsets::new() };
+                mark.save(&path)?;
+                mark
+            }
             // What has been let go of was in Kafka, also where the mark had not said so yet.
             Some(mark) => Mark { drained: mark.drained.max(start), ..mark },
             None => {
                 if end > 0 {
                     tracing::warn!(folder = %folder.display(), "the mark of the spool is missing: what is spooled may get into Kafka a second time");
                 }
-                let mark = Mark { id: new_id(), drained: start, ends: Offsets::new() };
+                let mark = Mark { id: new_id(), generation, drained: start, ends: Offsets::new() };
                 mark.save(&path)?;
                 mark
             }
@@ -142,4 +152,44 @@ fn only(offsets: Offsets) -> u64 {
 fn new_id() -> String {
     let random = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", random(), random())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    async fn open(folder: &Path) -> Log {
+        let config = Config { disk_free_bytes_min: 0, ..Config::default() };
+        Log::open(folder, &config, &kafka::Config::default()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_copy_has_a_name_of_its_own_and_what_was_left() {
+        let (original, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let log = open(original.path()).await;
+        let record = |number: u8| Record { key: [number; 16], header: Bytes::new(), value: Bytes::from(vec![number]) };
+        log.append((0..5).map(record).collect()).await.unwrap();
+        log.advance(2);
+        log.remember(Offsets::from([(0, 7)])).await.unwrap();
+        let mark = log.mark();
+        drop(log);
+        std::fs::create_dir(copy.path().join("log")).unwrap();
+        for folder in ["", "log"] {
+            for entry in std::fs::read_dir(original.path().join(folder)).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_file() {
+                    std::fs::copy(entry.path(), copy.path().join(folder).join(entry.file_name())).unwrap();
+                }
+            }
+        }
+        assert_eq!(open(original.path()).await.mark(), mark);
+        let log = open(copy.path()).await;
+        let copied = log.mark();
+        assert!(copied.id != mark.id && copied.ends.is_empty(), "{copied:?}");
+        assert_eq!((copied.generation, copied.drained, log.records()), (2, 2, 3));
+        drop(log);
+        assert_eq!(open(copy.path()).await.mark(), copied, "it is named once");
+    }
 }

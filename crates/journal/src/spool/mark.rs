@@ -4,12 +4,16 @@
 //! tidegate spool 1
 //! id 3f0c…
 //! drained 1200
+//! generation 2
 //! end 0 88102
 //! end 1 87640
 //! crc 1a2b3c4d
 //! ```
 //!
 //! The first line ends in the version of the format, and stands there in every version. Lines that begin with another word are a later program's, and are passed over.
+//!
+//! `generation` is that of the log beside it, and stands there where it is not the first. A log that finds itself a copy grows it, and the spool gets another id: what the original spools from then on is not what
+//! the copy does, though it has the same offsets.
 //!
 //! Every record of the spool before `drained` is in Kafka. Those at or after it may be there as well, but then behind the ends named.
 
@@ -22,12 +26,16 @@ use crate::{Error, Offsets};
 const KIND: &str = "tidegate spool ";
 const VERSION: u32 = 1;
 const UNFINISHED: &str = "new";
+/// The generation of a log that is no copy.
+const FIRST: u32 = 1;
 
 /// How far the spool has been drained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
     /// Which spool it is: another one has other records at the same offsets.
     pub(super) id: String,
+    /// The generation of the log that has this name.
+    pub(super) generation: u32,
     /// The first offset of the spool that may not be in Kafka.
     pub(super) drained: u64,
     /// Where Kafka's partitions ended before anything at or after `drained` was sent there; empty when nothing has been sent.
@@ -72,7 +80,8 @@ impl Mark {
 
     fn text(&self) -> String {
         let ends: String = self.ends.iter().map(|(partition, end)| format!("end {partition} {end}\n")).collect();
-        let body = format!("{KIND}{VERSION}\nid {}\ndrained {}\n{ends}", self.id, self.drained);
+        let generation = if self.generation == FIRST { String::new() } else { format!("generation {}\n", self.generation) };
+        let body = format!("{KIND}{VERSION}\nid {}\ndrained {}\n{generation}{ends}", self.id, self.drained);
         format!("{body}crc {:08x}\n", sum(&body))
     }
 }
@@ -94,13 +103,16 @@ fn parse(text: &str) -> Option<Mark> {
     (version_of(lines.next()?)? == VERSION).then_some(())?;
     let id = lines.next()?.strip_prefix("id ")?.to_owned();
     let drained = lines.next()?.strip_prefix("drained ")?.parse().ok()?;
-    let mut ends = Offsets::new();
+    let (mut generation, mut ends) = (FIRST, Offsets::new());
     for line in lines {
+        if let Some(number) = line.strip_prefix("generation ") {
+            generation = number.parse().ok()?;
+        }
         let Some(line) = line.strip_prefix("end ") else { continue };
         let (partition, end) = line.split_once(' ')?;
         ends.insert(partition.parse().ok()?, end.parse().ok()?);
     }
-    Some(Mark { id, drained, ends })
+    Some(Mark { id, generation, drained, ends })
 }
 
 #[cfg(test)]
@@ -112,8 +124,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool.mark");
         assert_eq!(Mark::load(&path).unwrap(), None);
-        for ends in [Offsets::new(), Offsets::from([(0, 5), (3, u64::MAX)])] {
-            let mark = Mark { id: "abc".into(), drained: 17, ends };
+        for (generation, ends) in [(1, Offsets::new()), (2, Offsets::from([(0, 5), (3, u64::MAX)]))] {
+            let mark = Mark { id: "abc".into(), generation, drained: 17, ends };
             mark.save(&path).unwrap();
             assert_eq!(Mark::load(&path).unwrap(), Some(mark));
         }
@@ -132,7 +144,7 @@ mod tests {
     fn a_newer_version_is_refused_and_what_a_later_program_adds_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool.mark");
-        let mark = Mark { id: "abc".into(), drained: 17, ends: Offsets::from([(0, 5)]) };
+        let mark = Mark { id: "abc".into(), generation: 1, drained: 17, ends: Offsets::from([(0, 5)]) };
         let body = "tidegate spool 1\nid abc\ndrained 17\nend 0 5\ncolour red\n";
         fs::write(&path, format!("{body}crc {:08x}\n", sum(body))).unwrap();
         assert_eq!(Mark::load(&path).unwrap(), Some(mark));

@@ -42,6 +42,16 @@ impl Sums {
         self.squares = self.squares.wrapping_add(other.squares);
     }
 
+    /// Of all offsets from one up to `until`, without that, as [`Sums::whole`].
+    pub fn between(from: u64, until: u64) -> Self {
+        let (all, before) = (Self::whole(until), Self::whole(from.min(until)));
+        Self {
+            count: all.count.wrapping_sub(before.count),
+            sum: all.sum.wrapping_sub(before.sum),
+            squares: all.squares.wrapping_sub(before.squares),
+        }
+    }
+
     /// Of all offsets from 0 up to `until`, without it, which must be below 2^42.
     pub fn whole(until: u64) -> Self {
         let n = u128::from(until);
@@ -104,6 +114,14 @@ mod tests {
         for until in [0, 1, 2, 3, 100, 100_000] {
             assert_eq!(sums(0..until), Sums::whole(until), "{until}");
         }
+    }
+
+    #[test]
+    fn a_range_that_begins_later_has_the_sums_of_its_own() {
+        for (from, until) in [(0, 0), (0, 3), (3, 3), (3, 4), (40, 100_000)] {
+            assert_eq!(sums(from..until), Sums::between(from, until), "{from} to {until}");
+        }
+        assert_eq!(Sums::between(5, 3), Sums::default());
     }
 
     #[test]

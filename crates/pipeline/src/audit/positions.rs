@@ -1,6 +1,7 @@
 //! Whether every record of the journal is there once: places in a partition have no gap and nothing stands twice.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -56,29 +57,33 @@ pub(super) async fn check(
     }
     for (place, until) in until {
         let found = sums.get(&place).copied().unwrap_or_default();
-        if found != Sums::whole(until) {
-            let events = name([&mut *bronze, &mut *dead_letters, &mut *silver], place, until).await?;
+        // A copy of a journal goes on where the one it was copied from ended.
+        let begin = tables::begin_in_journal(place.0.unsigned_abs(), place.1.unsigned_abs());
+        let from = bronze.progress(&begin).await?.map_or(0, i64::unsigned_abs);
+        if found != Sums::between(from, until) {
+            let events = name([&mut *bronze, &mut *dead_letters, &mut *silver], place, from..until).await?;
             let check = format!("records of the journal's generation {}, partition {}", place.0, place.1);
-            findings.push(Finding { check, source: None, hour: None, expected: until, found: found.count, events });
+            let expected = until.saturating_sub(from);
+            findings.push(Finding { check, source: None, hour: None, expected, found: found.count, events });
         }
     }
     Ok(())
 }
 
 /// Which offsets are missing or there more than once, and which events they are, as far as other tables tell.
-async fn name(tables: [&mut Table; 3], place: Place, until: u64) -> Result<Vec<String>, Error> {
+async fn name(tables: [&mut Table; 3], place: Place, range: Range<u64>) -> Result<Vec<String>, Error> {
     let [bronze, dead_letters, silver] = tables;
     let mut offsets = Vec::new();
     for table in [&mut *bronze, &mut *dead_letters] {
         each(table, |at, offset| {
-            if at == place && offset < until {
+            if at == place && offset < range.end {
                 offsets.push(offset);
             }
         })
         .await?;
     }
     offsets.sort_unstable();
-    let irregular = irregular(&offsets, until);
+    let irregular = irregular(&offsets, range);
     let mut named: Vec<String> = irregular.iter().map(Irregular::text).collect();
     for table in [silver, dead_letters, bronze] {
         let found = identities(table, place, &irregular).await?;
@@ -113,11 +118,11 @@ impl Irregular {
     }
 }
 
-/// What is irregular about sorted offsets that should be 0 to `until`, without it.
-fn irregular(offsets: &[u64], until: u64) -> Vec<Irregular> {
+/// What is irregular about sorted offsets that should be those of the range.
+fn irregular(offsets: &[u64], range: Range<u64>) -> Vec<Irregular> {
     let mut found = Vec::new();
-    let mut next = 0;
-    for offset in offsets.iter().copied().chain([until]) {
+    let mut next = range.start;
+    for offset in offsets.iter().copied().chain([range.end]) {
         if found.len() == RANGES_MAX {
             break;
         }
@@ -185,11 +190,13 @@ mod tests {
     #[test]
     fn what_is_irregular_is_named() {
         let check = |offsets: &[u64], until: u64, expect: &[&str]| {
-            assert_eq!(irregular(offsets, until).iter().map(Irregular::text).collect::<Vec<_>>(), expect, "{offsets:?}")
+            assert_eq!(irregular(offsets, 0..until).iter().map(Irregular::text).collect::<Vec<_>>(), expect, "{offsets:?}")
         };
         check(&[0, 1, 2], 3, &[]);
         check(&[], 0, &[]);
         check(&[], 2, &["offsets 0 to 1 are missing"]);
         check(&[0, 2, 2, 5], 7, &["offset 1 is missing", "offset 2 is there again", "offsets 3 to 4 are missing", "offset 6 is missing"]);
+        let later = irregular(&[5, 6, 8], 5..9);
+        assert_eq!(later.iter().map(Irregular::text).collect::<Vec<_>>(), ["offset 7 is missing"]);
     }
 }

@@ -11,5 +11,6 @@ mod gold;
 mod path;
 mod place;
 mod replay;
+mod restored;
 mod retention;
 mod workers;

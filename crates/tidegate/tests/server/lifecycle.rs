@@ -67,6 +67,49 @@ async fn an_event_can_be_queried_while_the_server_runs_and_after_it_stopped() {
     place.run_sound(&["audit"]);
 }
 
+/// The number of the oldest file of the journal.
+fn oldest_segment(place: &Place) -> u64 {
+    let names = std::fs::read_dir(place.data().join("journal")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|name| name.strip_suffix(".segment")?.parse().ok()).min().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_the_data_folder_goes_on_as_the_original_does() {
+    let place = Place::new();
+    // Small files, so that the journal lets go of some.
+    let settings = [("TIDEGATE_JOURNAL__SEGMENT_BYTES", "20000")];
+    let server = place.start_with(&settings);
+    let sent = 100;
+    let began = std::time::Instant::now();
+    while oldest_segment(&place) == 1 {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "the journal let go of nothing");
+        assert_eq!(send(&place, &page_views(sent)).await.0, 200);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    // One is not like the others, and becomes a dead letter.
+    assert_eq!(send(&place, &json!([{"event_id": "bad", "event_type": "page_view", "event_time": "no time"}])).await.0, 400);
+    server.stop(&place);
+
+    let copy = Place::of(tempfile::tempdir().unwrap(), Vec::new());
+    let whole = format!("{}/.", place.data().display());
+    assert!(std::process::Command::new("cp").args(["-a", &whole]).arg(copy.data()).status().unwrap().success());
+    // Both at once, each with its own lake; keys are the same.
+    let servers = [place.start_with(&settings), copy.start_with(&settings)];
+    let received = place.number("SELECT count(*) FROM bronze.events");
+    for (at, more) in [(&place, 10), (&copy, 20)] {
+        assert_eq!(send(at, &page_views(sent + more)).await.0, 200);
+        at.wait_for("SELECT count(*) FROM silver.events", u64::from(sent + more));
+    }
+    for (at, server) in [&place, &copy].into_iter().zip(servers) {
+        server.stop(at);
+        at.run_sound(&["audit", "--deep"]);
+        assert_eq!(at.number("SELECT count(*) FROM dead_letters"), 1);
+    }
+    assert_eq!(copy.number("SELECT count(*) FROM bronze.events"), received + u64::from(sent) + 20, "nothing was taken up again");
+    assert_eq!(copy.number("SELECT count(*) FROM bronze.events WHERE journal_generation = 2"), u64::from(sent) + 20);
+    assert_eq!(place.number("SELECT count(DISTINCT journal_generation) FROM bronze.events"), 1);
+}
+
 #[test]
 fn a_second_server_on_the_same_data_is_refused_with_what_to_do() {
     let place = Place::new();
