@@ -7,6 +7,7 @@ use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use deltalake::DeltaTableError;
 use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use deltalake::kernel::Snapshot;
 use deltalake::logstore::ObjectStoreRef;
@@ -33,7 +34,11 @@ pub(crate) async fn provider(home: &Home, version: Option<i64>) -> Result<Option
         return Ok(None);
     }
     let snapshot = Snapshot::try_new(home.log.as_ref(), version.map(i64::unsigned_abs)).await;
-    let snapshot = snapshot.map_err(|error| Error::delta(format!("load {}", home.name), error))?;
+    let snapshot = snapshot.map_err(|error| match (error, version) {
+        // So the library says that its log no longer goes back that far.
+        (DeltaTableError::NotATable(_), Some(version)) => Error::Missing(format!("{} has no version {version} any more", home.name)),
+        (error, _) => Error::delta(format!("load {}", home.name), error),
+    })?;
     check_format(&home.name, snapshot.metadata())?;
     // Plain types for all columns: dictionaries and views are a gain within an engine and a burden on whoever takes the results.
     let config = DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };

@@ -141,7 +141,7 @@ impl Table {
     /// The same for an older version, which must still be in the log.
     ///
     /// # Errors
-    /// As [`Table::provider`].
+    /// As [`Table::provider`]; `Missing` when the log no longer goes back that far.
     pub async fn provider_at(&self, version: i64) -> Result<Arc<dyn TableProvider>, Error> {
         self.provider_of(Some(version)).await
     }

@@ -156,6 +156,8 @@ async fn progress_and_rows_outlive_the_log(place: Place) {
     let missing = reopened.added(0, 5).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::Missing);
     assert!(missing.to_string().contains("trimmed"), "{missing}");
+    let missing = reopened.provider_at(5).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Missing, "{missing}");
     assert_eq!(reopened.added(30, reopened.version()).await.unwrap().len() as i64, reopened.version() - 30);
 
     // A handle whose next version was cleaned away must not "create" it far behind what readers read.
