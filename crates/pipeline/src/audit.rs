@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::retention::kept_from;
-use crate::tables;
+use crate::{lost, tables};
 
 mod deep;
 mod files;
@@ -119,6 +119,7 @@ pub struct Finding {
 /// # Errors
 /// [`Error::NoTable`] when the lake has none; else of the kind that the lake says.
 pub async fn audit(lake: &Lake) -> Result<Books, Error> {
+    let in_ledger = lost::in_ledger(lake).await?;
     let mut silver = open(lake, tables::SILVER).await?;
     let mut frontier = Frontier::of(&mut silver).await?;
     let mut exposures = open(lake, tables::EXPOSURES).await?;
@@ -128,6 +129,10 @@ pub async fn audit(lake: &Lake) -> Result<Books, Error> {
 
     // What is there is counted also where files are gone: then the rest tells which events were in them.
     let mut findings = Vec::new();
+    for table in [&bronze, &silver, &dead_letters] {
+        lost::find(table, "the ledger", in_ledger.get(table.name()).copied().unwrap_or(-1), &mut findings);
+    }
+    lost::find(&bronze, "Silver", frontier.furthest(), &mut findings);
     for table in [&mut bronze, &mut silver, &mut exposures, &mut dead_letters] {
         files::check(table, &mut findings).await?;
     }

@@ -124,6 +124,21 @@ pub enum Error {
         /// This journal's.
         generation: u32,
     },
+    /// A table has no longer all versions that others have read of it.
+    #[error(
+        "the log of {table} ends at version {newest}, and {reader} has read it up to version {through}: its newest files are gone; bring them back into its folder `_delta_log`, or put a copy of the whole lake \
+         in place; nothing was changed"
+    )]
+    Lost {
+        /// The table.
+        table: String,
+        /// Its newest version.
+        newest: i64,
+        /// Who has read more.
+        reader: String,
+        /// Up to which version.
+        through: i64,
+    },
     /// A table that was there a moment ago is not found: the store shows what it has late.
     #[error("the table {0} is not found, and was there a moment ago: the store shows late what it has")]
     Unlisted(String),
@@ -172,6 +187,7 @@ impl Error {
             | Self::Gap { .. }
             | Self::Foreign { .. }
             | Self::Unrelated { .. }
+            | Self::Lost { .. }
             | Self::Panicked(_) => ErrorKind::Fatal,
         }
     }

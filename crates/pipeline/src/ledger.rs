@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::stage::{Stage, Step, Surroundings};
-use crate::tables;
 use crate::work::Work;
+use crate::{lost, tables};
 
 /// The tables whose commits count.
 pub(crate) const COUNTED: [&str; 3] = [tables::BRONZE, tables::SILVER, tables::DEAD_LETTERS];
@@ -56,6 +56,7 @@ impl Ledger {
     async fn take_position(&mut self) -> Result<(), Error> {
         for source in &mut self.counted {
             source.through = self.ledger.progress(&tables::progress_in(source.table.name())).await?.unwrap_or(-1);
+            lost::check(&mut source.table, tables::LEDGER, source.through).await?;
         }
         Ok(())
     }

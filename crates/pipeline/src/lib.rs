@@ -17,6 +17,7 @@ mod glance;
 pub mod gold;
 mod identities;
 mod ledger;
+mod lost;
 pub mod metrics;
 mod reached;
 pub mod recovery;

@@ -29,7 +29,7 @@ use crate::status::Status;
 use crate::tables::Names;
 use crate::traced::Traced;
 use crate::work::{Work, may_meet};
-use crate::{bronze, metrics, tables, traced};
+use crate::{bronze, lost, metrics, tables, traced};
 
 /// Versions of Bronze that are looked at in one step.
 const VERSIONS_MAX: i64 = 256;
@@ -134,7 +134,9 @@ impl Silver {
             said.insert(bucket, silver);
         }
         (self.reached, self.said) = (reached, said);
-        Ok(())
+        let furthest = self.reached.values().map(|reached| reached.silver.max(reached.exposures).max(reached.dead_letters)).max();
+        let reader = self.silver.name().to_owned();
+        lost::check(&mut self.bronze, &reader, furthest.unwrap_or(-1)).await
     }
 
     /// What to decide about next, with the files that hold it, and the version they reach to. `None`: there is nothing new.

@@ -28,6 +28,7 @@ on_every_store! {
     a_failed_upload_leaves_no_version_and_no_file,
     files_of_a_crashed_commit_are_no_rows,
     a_damaged_log_is_named,
+    a_log_whose_newest_file_is_gone_is_that_of_an_older_table,
     a_data_file_that_is_gone_is_missing,
 }
 
@@ -278,6 +279,23 @@ async fn a_damaged_log_is_named(place: Place) {
     let error = table.added(0, 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fatal);
     assert!(error.to_string().contains("version 1 of bronze.events"), "{error}");
+}
+
+async fn a_log_whose_newest_file_is_gone_is_that_of_an_older_table(place: Place) {
+    let rig = Rig::new(place);
+    let mut table = rig.table().await;
+    table.append(vec![day_rows(0, 2)], progress(&[("a", 1)])).await.unwrap();
+    table.append(vec![day_rows(2, 2)], progress(&[("a", 2)])).await.unwrap();
+    let path = Path::from("lake/bronze/events/_delta_log/00000000000000000002.json");
+    rig.store.delete(&path).await.unwrap();
+    // Nothing in it tells: whoever has read more has to.
+    let mut reopened = rig.table().await;
+    assert_eq!((reopened.version(), reopened.progress("a").await.unwrap()), (1, Some(1)));
+    assert_eq!(visible(&rig.lake).await, [0, 1]);
+    // A handle that had read it does not go on from an older one unnoticed.
+    let refused = table.append(vec![day_rows(4, 2)], progress(&[("a", 3)])).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Fenced, "{refused}");
+    assert_eq!(visible(&rig.lake).await, [0, 1]);
 }
 
 async fn a_data_file_that_is_gone_is_missing(place: Place) {

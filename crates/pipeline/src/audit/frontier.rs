@@ -49,6 +49,11 @@ impl Frontier {
         self.through.iter().copied().min().unwrap_or(-1)
     }
 
+    /// The newest version of Bronze that anything was decided in.
+    pub(crate) fn furthest(&self) -> i64 {
+        self.through.iter().copied().max().unwrap_or(-1)
+    }
+
     /// Whether what a version of Bronze holds of this identity is decided.
     pub(crate) fn has(&self, digest: &[u8; 16], version: i64) -> bool {
         self.through.get(bucket_of(digest) as usize).is_some_and(|through| version <= *through)

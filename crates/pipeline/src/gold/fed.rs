@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::columns;
 use crate::error::Error;
 use crate::tables::{self, Names};
-use crate::{metrics, retention};
+use crate::{lost, metrics, retention};
 
 /// Partitions that one query computes; more are done one lot after the other.
 const PARTITIONS_MAX: usize = 31;
@@ -30,6 +30,8 @@ pub(crate) const RECEIVED: &str = "tidegate:received";
 /// Which definition made the table: 40 bits of it, below the number of times it was changed.
 const DEFINITION: &str = "tidegate:definition";
 const DEFINITION_BITS: u32 = 40;
+/// Tables that are never made anew from their first version on.
+const KEPT: [&str; 4] = [tables::BRONZE, tables::SILVER, tables::EXPOSURES, tables::DEAD_LETTERS];
 
 /// A model with its table and the tables it reads.
 #[derive(Debug)]
@@ -111,6 +113,11 @@ impl Fed {
         let lot_max = if reads_all_days { PARTITIONS_OF_ALL_DAYS_MAX } else { PARTITIONS_MAX };
         let mut fed = Self { model: Arc::clone(model), schema, table, inputs, lot_max, is_by_day, definition: 0, received: None };
         fed.take_position().await?;
+        if names.is_live() {
+            for feed in fed.inputs.iter_mut().filter(|feed| KEPT.contains(&feed.input.table.as_str())) {
+                lost::check(&mut feed.table, &model.name, feed.through).await?;
+            }
+        }
         Ok(fed)
     }
 

@@ -8,6 +8,7 @@ mod crashes;
 mod erasure;
 mod experiments;
 mod gold;
+mod lost;
 mod path;
 mod place;
 mod replay;
