@@ -472,7 +472,12 @@ impl Begun {
         let (generation, of_journal) = newest_journal(&mut bronze).await?;
         let (mut partitions, mut waiting) = (0, Waiting::default());
         for partition in 0..of_journal {
-            if bronze.progress(&tables::progress_in_journal(generation, partition)).await?.is_none() {
+            // A copy of a journal takes what is left of the generation before it first.
+            let mut is_read = false;
+            for generation in [generation, generation.saturating_sub(1)] {
+                is_read |= bronze.progress(&tables::progress_in_journal(generation, partition)).await?.is_some();
+            }
+            if !is_read {
                 continue;
             }
             partitions += 1;
