@@ -9,6 +9,7 @@ mod fuzz;
 mod lint;
 mod place;
 mod rust;
+mod sbom;
 mod servers;
 mod spark;
 mod step;
@@ -39,6 +40,7 @@ Commands:
   docs           the documents as a site, by mdbook, below the target folder
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
   check          lint, then test
+  sbom           the bill of materials of the product as CycloneDX, below the target folder, where cargo-cyclonedx is installed
   help           this text";
 
 /// What was asked for.
@@ -49,6 +51,7 @@ enum Command {
     Test(Suite),
     Check,
     Docs,
+    Sbom,
     /// With the folder for its data, where one is given.
     Up(Option<PathBuf>),
     /// With what the simulation is told.
@@ -79,6 +82,7 @@ impl Command {
             ["lint"] => Self::Lint,
             ["check"] => Self::Check,
             ["docs"] => Self::Docs,
+            ["sbom"] => Self::Sbom,
             ["up"] => Self::Up(None),
             ["up", "--data", folder] => Self::Up(Some(PathBuf::from(folder))),
             ["test"] => Self::Test(Suite::All),
@@ -95,6 +99,7 @@ impl Command {
             Self::Help => eprintln!("{USAGE}"),
             Self::Lint => lint::run_all(place)?,
             Self::Docs => docs::build(place)?,
+            Self::Sbom => sbom::make(place)?,
             Self::Test(suite) => test(place, suite)?,
             Self::Up(folder) => up::run(place, folder)?,
             Self::Chaos(arguments) => chaos::run(place, &arguments)?,
@@ -174,6 +179,7 @@ mod tests {
         check("lint", Some(Command::Lint));
         check("docs", Some(Command::Docs));
         check("check", Some(Command::Check));
+        check("sbom", Some(Command::Sbom));
         check("test", Some(Command::Test(Suite::All)));
         check("test rust", Some(Command::Test(Suite::Rust)));
         check("test spark", Some(Command::Test(Suite::Spark)));

@@ -63,6 +63,11 @@ impl Place {
         self.kept().join("chaos")
     }
 
+    /// Where `sbom` has the copy that it works on, and what it makes.
+    pub(crate) fn sbom(&self) -> PathBuf {
+        self.kept().join("sbom")
+    }
+
     /// The target folder.
     pub(crate) fn target(&self) -> &Path {
         self.kept()
