@@ -10,7 +10,7 @@ use crate::place::{Arriving, Place};
 fn events(from: u32, to: u32) -> Vec<Arriving> {
     let event = |number: u32| {
         let page = Arriving::page(&format!("page-{number}"));
-        if number % 5 == 0 { page.judged(Verdict::Refused) } else { page }
+        if number.is_multiple_of(5) { page.judged(Verdict::Refused) } else { page }
     };
     (from..to).map(event).collect()
 }
