@@ -31,7 +31,7 @@ Commands:
   test           all tests: Rust, then Spark, then the SDK and the real clients of Python, then those of Node
   test rust      the tests of all crates, the Rust SDK's against the product
   test spark     the Spark job, on a cluster of its own, beside the workers
-  test python    the Python SDK, the Python clients, the converters in examples/ and the commands of the documents, against the product; the statistics beside other packages
+  test python    the Python SDK, the Python clients, the converters in examples/, the commands of the documents and what is in deploy/; the statistics beside other packages
   test node      the TypeScript SDK and the Node clients, against the product
   simulate       the whole path by seeds, with processes that die and stores that fail; what can be added: simulate --help
   chaos          faults for minutes on end, on Kafka, an S3 server, a gate and two workers, every event counted; what can be added: chaos --help
@@ -138,6 +138,7 @@ fn test(place: &Place, suite: Suite) -> Result<()> {
                 clients::python::test_sdk(place, python)?;
                 clients::python::test(place, python, servers)?;
                 clients::python::test_documents(place, python, servers)?;
+                clients::python::test_deploy(place, python, servers)?;
             }
         }
     }

@@ -127,6 +127,26 @@ pub(crate) fn test_statistics(place: &Place, python: &Python) -> Result<()> {
     })
 }
 
+/// Checks what is in `deploy`: templates, units, manifests, and what a machine does at its first boot.
+///
+/// # Errors
+///
+/// When the packages cannot be had or a test fails.
+pub(crate) fn test_deploy(place: &Place, python: &Python, servers: &Installed) -> Result<()> {
+    let tests = place.root().join("tests/deploy");
+    let mut interpreter = PathBuf::new();
+    step("packages that check deploy", || {
+        interpreter = environment(place, python, "deploy", &tests.join("requirements.txt"))?;
+        Ok(())
+    })?;
+    step("deploy", || {
+        let mut pytest = Command::new(&interpreter);
+        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(tests.join("pytest.ini")).arg(&tests).current_dir(place.root());
+        pytest.env("TIDEGATE_BIN", place.product()).env("PYTHONDONTWRITEBYTECODE", "1").envs(servers.variables());
+        run(&mut pytest)
+    })
+}
+
 /// The interpreter of an environment that has what the file lists.
 ///
 /// # Errors
