@@ -87,9 +87,10 @@ def test_users_are_made(tmp_path):
 
 
 def test_the_small_machine_has_memory_for_both():
-    kafka, tidegate = dict(settings(ROOT / "deploy/systemd/kafka.service")), dict(settings(AWS / "files/small.conf"))
-    mib = {name: [int(said[key].removesuffix("M")) for key in ("MemoryHigh", "MemoryMax")] for name, said in (("kafka", kafka), ("tidegate", tidegate))}
-    # 1 GiB less what kernel and firmware keep, and what the system itself is: deploy/aws/README.md.
-    assert sum(high for high, _ in mib.values()) <= 780 and sum(most for _, most in mib.values()) <= 900
-    assert all(high < most for high, most in mib.values())
-    assert "-Xmx256m" in kafka["Environment"] or any("-Xmx256m" in value for key, value in settings(ROOT / "deploy/systemd/kafka.service") if key == "Environment")
+    kafka, tidegate = settings(ROOT / "deploy/systemd/kafka.service"), dict(settings(AWS / "files/small.conf"))
+    assert any("-Xmx256m" in value for key, value in kafka if key == "Environment")
+    # What Debian says a t3.micro has, and what the system itself takes of that: deploy/aws/README.md.
+    total, system = 940, 100
+    high, most = ([int(dict(kafka)[key].removesuffix("M")), total * int(tidegate[key].removesuffix("%")) // 100] for key in ("MemoryHigh", "MemoryMax"))
+    assert all(low < up for low, up in zip(high, most, strict=True))
+    assert sum(high) + system <= total and sum(most) <= total
