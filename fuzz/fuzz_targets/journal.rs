@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use journal::embedded::{Config, Embedded};
-use journal::{Journal as _, Offsets, ReadLimit, Record, Stored};
+use journal::{Ancestor, Journal as _, Offsets, ReadLimit, Record, Stored};
 use libfuzzer_sys::fuzz_target;
 use tidegate_fuzz::Damage;
 use tokio::runtime::Runtime;
@@ -93,6 +93,12 @@ async fn look(folder: &Path, records: Option<&HashMap<(u32, u64), Record>>) {
     let Ok(mut journal) = Embedded::open(folder, config()).await else { return };
     let start = journal.start().await.expect("it is open");
     let end = journal.end().await.expect("it is open");
+    if records.is_some() {
+        let is_before = |ancestor: &Ancestor| {
+            ancestor.generation < journal.generation() && ancestor.end.iter().all(|(partition, at)| end.get(partition) >= Some(at))
+        };
+        assert!(journal.ancestors().iter().all(is_before), "{:?}", journal.ancestors());
+    }
     let found = read_through(&journal, start.clone(), records.is_some()).await;
     if let (Some(found), Some(records)) = (&found, records) {
         for stored in found {
