@@ -18,8 +18,8 @@ use crate::error::{Error, ErrorKind};
 use crate::retention;
 use crate::tables::{self, Names};
 
-/// How often live stages may be faster before it is given up.
-const ATTEMPTS_MAX: u32 = 50;
+/// How often live stages may be faster before it is given up: minutes of it, since on a busy machine each attempt has a small chance.
+const ATTEMPTS_MAX: u32 = 300;
 
 /// A rebuild that has taken the place of the live tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
