@@ -14,8 +14,7 @@ use crate::Error;
 use crate::traces::Traces;
 
 /// What is logged where no filter is given: all that our own crates hold worth knowing, and the warnings of others.
-pub const FILTER_DEFAULT: &str =
-    "warn,tidegate=info,contract=info,ingest=info,journal=info,lake=info,listener=info,medallion=info,dedup=info,pipeline=info,telemetry=info";
+pub const FILTER_DEFAULT: &str = "warn,tidegate=info,contract=info,ingest=info,journal=info,lake=info,listener=info,medallion=info,dedup=info,pipeline=info,telemetry=info";
 
 /// How a line of the log looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
