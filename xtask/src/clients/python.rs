@@ -53,12 +53,9 @@ pub(crate) fn test(place: &Place, python: &Python, servers: &Installed) -> Resul
         Ok(())
     })?;
     step("Python client tests", || {
-        let mut pytest = Command::new(&main);
-        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(tests.join("pytest.ini")).arg(&tests);
-        pytest.arg(place.root().join("examples")).current_dir(place.root());
-        pytest.env("TIDEGATE_BIN", place.product()).env("PYTHON_OF_ANALYTICS_PYTHON", &old).env("PYTHONDONTWRITEBYTECODE", "1");
-        pytest.envs(servers.variables());
-        run(&mut pytest)
+        let mut pytest = pytest(place, &main, &tests.join("pytest.ini"), &tests);
+        pytest.arg(place.root().join("examples"));
+        run(pytest.env("TIDEGATE_BIN", place.product()).env("PYTHON_OF_ANALYTICS_PYTHON", &old).envs(servers.variables()))
     })
 }
 
@@ -75,10 +72,8 @@ pub(crate) fn test_documents(place: &Place, python: &Python, servers: &Installed
         Ok(())
     })?;
     step("commands of the documents", || {
-        let mut pytest = Command::new(&interpreter);
-        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(tests.join("pytest.ini")).arg(&tests).current_dir(place.root());
-        pytest.env("TIDEGATE_BIN", place.product()).env("PYTHONDONTWRITEBYTECODE", "1").envs(servers.variables());
-        run(&mut pytest)
+        let mut pytest = pytest(place, &interpreter, &tests.join("pytest.ini"), &tests);
+        run(pytest.env("TIDEGATE_BIN", place.product()).envs(servers.variables()))
     })
 }
 
@@ -100,10 +95,8 @@ pub(crate) fn test_sdk(place: &Place, python: &Python) -> Result<()> {
         run(mypy.arg(sdk.join("src/tidegate")))
     })?;
     step("Python SDK tests", || {
-        let mut pytest = Command::new(&interpreter);
-        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(sdk.join("pyproject.toml")).arg(sdk.join("tests"));
-        pytest.current_dir(place.root()).env("TIDEGATE_BIN", place.product()).env("PYTHONDONTWRITEBYTECODE", "1");
-        run(&mut pytest)
+        let mut pytest = pytest(place, &interpreter, &sdk.join("pyproject.toml"), &sdk.join("tests"));
+        run(pytest.env("TIDEGATE_BIN", place.product()))
     })
 }
 
@@ -121,9 +114,7 @@ pub(crate) fn test_statistics(place: &Place, python: &Python) -> Result<()> {
         Ok(())
     })?;
     step("statistics beside other packages", || {
-        let mut pytest = Command::new(&interpreter);
-        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(tests.join("pytest.ini")).arg(&tests).current_dir(place.root());
-        run(pytest.env("TIDEGATE_EVALUATE", &evaluate).env("PYTHONDONTWRITEBYTECODE", "1"))
+        run(pytest(place, &interpreter, &tests.join("pytest.ini"), &tests).env("TIDEGATE_EVALUATE", &evaluate))
     })
 }
 
@@ -140,11 +131,17 @@ pub(crate) fn test_deploy(place: &Place, python: &Python, servers: &Installed) -
         Ok(())
     })?;
     step("deploy", || {
-        let mut pytest = Command::new(&interpreter);
-        pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(tests.join("pytest.ini")).arg(&tests).current_dir(place.root());
-        pytest.env("TIDEGATE_BIN", place.product()).env("PYTHONDONTWRITEBYTECODE", "1").envs(servers.variables());
-        run(&mut pytest)
+        let mut pytest = pytest(place, &interpreter, &tests.join("pytest.ini"), &tests);
+        run(pytest.env("TIDEGATE_BIN", place.product()).envs(servers.variables()))
     })
+}
+
+/// pytest over a folder, with its settings, which leaves nothing behind in the sources.
+fn pytest(place: &Place, interpreter: &Path, settings: &Path, tests: &Path) -> Command {
+    let mut command = Command::new(interpreter);
+    command.args(["-m", "pytest", "-p", "no:cacheprovider", "-c"]).arg(settings).arg(tests);
+    command.current_dir(place.root()).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
 }
 
 /// The interpreter of an environment that has what the file lists.
