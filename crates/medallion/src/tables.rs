@@ -54,6 +54,9 @@ pub const REPLACED: &str = "replaced";
 /// The progress that says how often all rows of a table of Silver were replaced.
 pub const REPLACEMENTS: &str = "tidegate:replacements";
 
+/// The progress in Silver's events that says until when its live stage stands still, in microseconds since 1970: an even number. An odd one says that it goes on.
+pub const HOLD: &str = "tidegate:hold";
+
 /// The progress in Bronze and Silver that says which engine owns the stream, see [`Engine::of`]. Every commit of a stage relies on it, so whoever takes the stream over ends
 /// what the other engine was about to do.
 pub const ENGINE: &str = "tidegate:engine";

@@ -15,6 +15,7 @@ pub mod erasure;
 mod error;
 mod glance;
 pub mod gold;
+mod hold;
 mod identities;
 mod ledger;
 mod lost;

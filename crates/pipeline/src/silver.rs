@@ -29,7 +29,7 @@ use crate::status::Status;
 use crate::tables::Names;
 use crate::traced::Traced;
 use crate::work::{Work, may_meet};
-use crate::{bronze, lost, metrics, tables, traced};
+use crate::{bronze, hold, lost, metrics, tables, traced};
 
 /// Versions of Bronze that are looked at in one step.
 const VERSIONS_MAX: i64 = 256;
@@ -50,6 +50,8 @@ pub(crate) struct Silver {
     work: Work,
     /// Whose the stream is.
     owner: Engine,
+    /// What Silver says of a hold.
+    hold: Option<i64>,
     /// How far the buckets are that this process has taken its places in.
     reached: BTreeMap<u32, Reached>,
     /// Of these, what Silver says itself; it may be behind where there was nothing to say.
@@ -95,6 +97,7 @@ impl Silver {
             size_max: Size { rows: config.silver_rows_max, bytes: config.silver_bytes_max },
             work: work.clone(),
             owner: Engine::Workers,
+            hold: None,
             reached: BTreeMap::new(),
             said: BTreeMap::new(),
             look_every: config.commit_interval,
@@ -122,6 +125,7 @@ impl Silver {
             table.progress(tables::REPLACEMENTS).await?;
         }
         self.owner = Engine::of(self.silver.progress(tables::ENGINE).await?);
+        self.hold = self.silver.progress(tables::HOLD).await?;
         let (mut reached, mut said) = (BTreeMap::new(), BTreeMap::new());
         for bucket in self.work.buckets() {
             let progress = tables::progress_in_bucket(bucket);
@@ -182,7 +186,7 @@ impl Silver {
         }
         // What was counted is told by Silver's own commit, also for the dead letters: it alone says that a range is decided about.
         let mut commit = commit(Some(&counts));
-        commit.guards.push(tables::ENGINE.to_owned());
+        commit.guards.extend([tables::ENGINE.to_owned(), tables::HOLD.to_owned()]);
         let committed = self.silver.append(vec![chosen.events], commit).await?;
         self.moved(task, through, true);
         self.note(&counts);
@@ -212,11 +216,15 @@ impl Silver {
         let unsaid = task.buckets.iter().filter_map(|bucket| self.said.get(bucket)).any(|said| through - said >= VERSIONS_UNSAID_MAX);
         if unsaid {
             let progress = task.buckets.iter().map(|bucket| (tables::progress_in_bucket(*bucket), through)).collect();
-            let guards = guards().into_iter().chain([tables::ENGINE.to_owned()]).collect();
+            let guards = guards().into_iter().chain([tables::ENGINE.to_owned(), tables::HOLD.to_owned()]).collect();
             self.silver.append(Vec::new(), Commit { progress, guards, info: info(through, None) }).await?;
         }
         self.moved(task, through, unsaid);
         Ok(())
+    }
+
+    fn is_held(&self) -> bool {
+        hold::stands(self.hold, self.lake.now())
     }
 
     fn note(&self, counts: &Counts) {
@@ -237,10 +245,10 @@ impl Stage for Silver {
 
     async fn step(&mut self) -> Result<Step, Error> {
         let began = Instant::now();
-        if !self.reached.keys().copied().eq(self.work.buckets()) || self.owner != Engine::Workers {
+        if !self.reached.keys().copied().eq(self.work.buckets()) || self.owner != Engine::Workers || self.is_held() {
             self.recover().await?;
         }
-        if self.owner != Engine::Workers {
+        if self.owner != Engine::Workers || self.is_held() {
             return Ok(Step::Idle);
         }
         let Some((task, through, files)) = self.next().await? else { return Ok(Step::Idle) };
@@ -267,7 +275,7 @@ impl Stage for Silver {
         tokio::select! {
             changed = self.bronze_committed.changed() => changed.is_ok(),
             () = self.work.changes() => true,
-            () = tokio::time::sleep(self.look_every), if self.work.is_shared() => true,
+            () = tokio::time::sleep(self.look_every), if self.work.is_shared() || self.is_held() => true,
         }
     }
 

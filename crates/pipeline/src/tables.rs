@@ -7,7 +7,7 @@ use crate::error::Error;
 
 pub use medallion::tables::{BRONZE, DEAD_LETTERS, ERASED, EXPOSURES, LEDGER, SILVER};
 pub(crate) use medallion::tables::{
-    ENGINE, ERASURES, GENERATION, REPLACED, REPLACEMENTS, begin_in_journal, progress_in, progress_in_bucket, progress_in_forgetting,
+    ENGINE, ERASURES, GENERATION, HOLD, REPLACED, REPLACEMENTS, begin_in_journal, progress_in, progress_in_bucket, progress_in_forgetting,
     progress_in_journal,
 };
 

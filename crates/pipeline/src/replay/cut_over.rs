@@ -1,8 +1,8 @@
 //! A rebuild takes the place of the live tables.
 //!
 //! Each table changes in one commit, Silver's events last. Readers of a table see all the old rows or all the new, under the name and in the folder they know; and
-//! the old ones stay in the table's history as long as files are kept. The live stages go on all the time: their next commit is refused, and they take their place
-//! from the tables anew.
+//! the old ones stay in the table's history as long as files are kept. Events are taken in all the time; the live Silver stage stands still for the last step, and takes its
+//! place from the tables anew.
 
 use lake::{Commit, Keep, Lake, Table};
 use medallion::ledger::{BRONZE_EXPIRED, Counts, REFUSED, REFUSED_EXPIRED, UNREADABLE, UNTOLD, places};
@@ -15,11 +15,12 @@ use medallion::frontier::BUCKETS;
 use crate::audit::said::Said;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::hold;
 use crate::retention;
 use crate::tables::{self, Names};
 
-/// How often live stages may be faster before it is given up: minutes of it, since on a busy machine each attempt has a small chance.
-const ATTEMPTS_MAX: u32 = 300;
+/// How often another writer may be faster before it is given up. A live stage may be so once, with what it had decided before it knew that it is to stand still.
+const ATTEMPTS_MAX: u32 = 20;
 
 /// A rebuild that has taken the place of the live tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,15 +52,20 @@ impl Replay {
     pub async fn cut_over(&self, lake: &Lake, config: &Config, watcher: Watcher<'_>) -> Result<CutOver, Error> {
         let names = Names::of_build(&self.into)?;
         self.check_whole(lake, &names).await?;
+        // Most of the way before the live stages stand still.
+        self.catch_up(lake, config, watcher).await?;
+        let made = hold::during(lake, self.take_place(lake, config, &names, watcher)).await?;
+        drop_build(lake, &self.into).await?;
+        Ok(made)
+    }
+
+    async fn take_place(&self, lake: &Lake, config: &Config, names: &Names, watcher: Watcher<'_>) -> Result<CutOver, Error> {
         let mut lost = 0;
         loop {
             let bronze_version = self.catch_up(lake, config, watcher).await?;
             watcher(Progress { phase: Phase::CuttingOver, done_millionths: 0 });
-            match replace(lake, &names, bronze_version).await {
-                Ok(Outcome::Made(made)) => {
-                    drop_build(lake, &self.into).await?;
-                    return Ok(CutOver { attempts_lost: lost, ..made });
-                }
+            match replace(lake, names, bronze_version).await {
+                Ok(Outcome::Made(made)) => return Ok(CutOver { attempts_lost: lost, ..made }),
                 Ok(Outcome::Behind) if lost < ATTEMPTS_MAX => {}
                 Ok(Outcome::Behind) => {
                     let what = format!("the live stages were faster {lost} times; try again when less is coming in");

@@ -251,7 +251,8 @@ async fn a_cut_over_mends_silver_and_the_live_stages_go_on_from_it() {
         replay(&place, "silver_v2").cut_over(&place.lake().await, &place.config, &|_| ()).await.unwrap()
     };
     let (cut_over, ()) = tokio::join!(cutting, feeding);
-    assert!(cut_over.silver > 400, "{cut_over:?}");
+    // The live stage stands still for it: it can be faster with what it had decided before it knew.
+    assert!(cut_over.silver > 400 && cut_over.attempts_lost <= 2, "{cut_over:?}");
     // Every event once more: nothing may be there twice, whatever the live stage knew before.
     place.append(&journal, &all).await;
     stop.send_replace(true);
