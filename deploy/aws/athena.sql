@@ -1,5 +1,5 @@
--- The tables of Tidegate for Amazon Athena, and so for everything that reads the Glue catalogue. Athena takes columns and types from the table's own log, so
--- none are named here, and a column that is added later is there by itself.
+-- The tables of Tidegate for Amazon Athena, where Glue has to know their columns: for views, Lake Formation, and filters of rows and columns. Athena copies columns and types from
+-- the table's own log, once, so none are named here. Where nobody needs that, tables.yaml is less to do; deploy/aws/README.md says more.
 --
 -- Athena runs one statement at a time. Put the lake's location in the place of LAKE_LOCATION (s3://bucket/tidegate), and for each statement:
 --   aws athena start-query-execution --work-group tidegate --query-execution-context Database=DATABASE --query-string "…"

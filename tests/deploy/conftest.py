@@ -24,3 +24,8 @@ def small(account):
 @pytest.fixture(scope="session")
 def production(account):
     return Stack("production")
+
+
+@pytest.fixture(scope="session")
+def tables(account):
+    return Stack("tables")

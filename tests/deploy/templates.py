@@ -12,6 +12,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 AWS = ROOT / "deploy/aws"
 NAMES = ("free-tier", "production")
+# Those, and the one that brings no machine.
+ALL = (*NAMES, "tables")
 ACCOUNT, REGION = "123456789012", "us-east-1"
 # Names of parameters below /aws are AWS's own, in moto too.
 IMAGE_OF_DEBIAN, IMAGE_HERE = "/aws/service/debian/release/12/latest/amd64", "/images/debian-12"
@@ -24,6 +26,7 @@ UNKNOWN_TO_MOTO = {
     "AWS::CloudWatch::Alarm",
     "AWS::EMRServerless::Application",
     "AWS::Glue::Database",
+    "AWS::Glue::Table",
     "AWS::MSK::BatchScramSecret",
     "AWS::MSK::Cluster",
     "AWS::MSK::Configuration",
@@ -71,12 +74,23 @@ def policies(name: str) -> dict[str, dict]:
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::S3::BucketPolicy":
             found[logical] = properties["PolicyDocument"]
+        if resource["Type"] == "AWS::IAM::RolePolicy":
+            found[f"{properties['RoleName']['Ref']}.{properties['PolicyName']}"] = properties["PolicyDocument"]
         for policy in properties.get("Policies", []) if resource["Type"] == "AWS::IAM::Role" else []:
             found[f"{logical}.{policy['PolicyName']}"] = policy["PolicyDocument"]
     return found
 
 
+def folders() -> dict[str, str]:
+    """Where the tables that a template puts into the catalogue lie below the lake's location, by their names there."""
+    inputs = [resource["Properties"]["TableInput"] for resource in template("tables")["Resources"].values() if resource["Type"] == "AWS::Glue::Table"]
+    below = "s3://${LakeBucket}/${LakePrefix}/"
+    return {one["Name"]: one["StorageDescriptor"]["Location"]["Fn::Sub"].removeprefix(below).rstrip("/") for one in inputs}
+
+
 def parameters(name: str) -> dict[str, str]:
+    if name == "tables":
+        return {"LakeBucket": "lake"}
     given = {"ArtifactBucket": "artifacts", "TidegateSha256": "a" * 64, "SsmAgentSha256": "b" * 64, "AlertEmail": "somebody@example.com"}
     if name == "free-tier":
         return given | {"KafkaSha512": "c" * 128}
@@ -142,7 +156,21 @@ class Stack:
                 return self.attribute(logical, attribute)
             case "Fn::Sub", str(pattern):
                 return self.substituted(pattern)
+            case "Fn::If", [condition, yes, no]:
+                return self.resolve(yes if self.holds({"Condition": condition}) else no)
         return {key: self.resolve(one) for key, one in value.items()}
+
+    def holds(self, condition: dict) -> bool:
+        match next(iter(condition.items())):
+            case "Condition", name:
+                return self.holds(template(self.name)["Conditions"][name])
+            case "Fn::Equals", [one, other]:
+                return self.resolve(one) == self.resolve(other)
+            case "Fn::Not", [other]:
+                return not self.holds(other)
+            case "Fn::And", conditions:
+                return all(self.holds(one) for one in conditions)
+        raise KeyError(condition)
 
     def value_of(self, name: str) -> str:
         return self.given.get(name) or self.ids.get(name) or template(self.name)["Parameters"][name]["Default"]

@@ -6,7 +6,7 @@ import json
 import boto3
 import pytest
 
-from templates import ACCOUNT, ROOT, policies, template
+from templates import ACCOUNT, ALL, ROOT, policies, template
 
 # Statements beside those of deploy/policies: what a boot, a session and a catalogue need. A new one has to be put here, and so be thought about.
 BESIDE = {
@@ -15,6 +15,7 @@ BESIDE = {
         *(f"{role}.{policy}" for role in ("GateRole", "WorkerRole") for policy in ("lake-key", "boot", "sessions")),
         *("OperatorRole.lake-key", "OperatorRole.keys", "ReaderRole.lake-key", "ReaderRole.athena", "SparkRole.lake-key", "SparkRole.job"),
     },
+    "tables": {"ReaderRole.athena", "ReaderRole.lake-key"},
 }
 
 
@@ -51,11 +52,12 @@ def attached(made, role: str, policy: str) -> dict:
         ("production", "OperatorRole", "worker.json"),
         ("production", "ReaderRole", "reader.json"),
         ("production", "SparkRole", "spark.json"),
+        ("tables", "ReaderRole", "reader.json"),
     ],
 )
 def test_a_role_has_the_statements_of_its_policy(name, role, file, request):
     made = request.getfixturevalue(name)
-    assert attached(made, role, "lake") == rendered(file, made.ids["LakeBucket"], {})
+    assert attached(made, role, "lake") == rendered(file, made.value_of("LakeBucket"), {})
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_the_bucket_has_the_statements_of_its_policy(name, roles, request):
     assert any(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in document["Statement"])
 
 
-@pytest.mark.parametrize("name", ["free-tier", "production"])
+@pytest.mark.parametrize("name", ALL)
 def test_there_is_no_policy_that_was_not_thought_about(name):
     lake = {policy for policy in policies(name) if policy.endswith(".lake")}
     assert set(policies(name)) - lake - {"LakeBucketPolicy"} == BESIDE[name]
@@ -80,7 +82,7 @@ def test_there_is_no_policy_that_was_not_thought_about(name):
         assert "ManagedPolicyArns" not in resource.get("Properties", {}), f"{logical}: a policy of AWS's own allows more than is needed"
 
 
-@pytest.mark.parametrize("name", ["free-tier", "production"])
+@pytest.mark.parametrize("name", ALL)
 def test_nothing_is_allowed_by_a_star_but_sessions(name):
     for policy, document in policies(name).items():
         for statement in document["Statement"]:

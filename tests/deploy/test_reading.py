@@ -9,7 +9,7 @@ import duckdb
 import duckdb_extension_delta
 import pytest
 
-from templates import AWS, ROOT
+from templates import AWS, ROOT, folders
 
 sys.path.insert(0, str(ROOT / "tests/clients/python"))
 from server import Server  # noqa: E402
@@ -78,5 +78,6 @@ def test_athena_is_given_every_table_that_there_is(lake):
     said = re.compile(r"CREATE EXTERNAL TABLE (\w+) LOCATION 'LAKE_LOCATION/([\w/]+)/' TBLPROPERTIES \('table_type' = 'DELTA'\)")
     tables = dict(said.fullmatch(statement).groups() for statement in statements)
     assert all(name == folder.replace("/", "_") for name, folder in tables.items())
+    assert tables == folders()
     root = lake.data / "lake"
     assert set(tables.values()) == {str(log.parent.relative_to(root)) for log in root.rglob("_delta_log")}

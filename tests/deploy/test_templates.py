@@ -9,18 +9,18 @@ import boto3
 import pytest
 import yaml
 
-from templates import AWS, IMAGE_HERE, IMAGE_OF_DEBIAN, MADE_OTHERWISE, MADE_WITHOUT_A_NAME, NAMES, UNKNOWN_TO_MOTO, Stack, template, text
+from templates import ALL, AWS, IMAGE_HERE, IMAGE_OF_DEBIAN, MADE_OTHERWISE, MADE_WITHOUT_A_NAME, NAMES, UNKNOWN_TO_MOTO, Stack, template, text
 
 sys.path.insert(0, str(AWS))
 import embed  # noqa: E402
 
 USER_DATA_BYTES_MAX = 16_384
-FIXTURES = {"free-tier": "small", "production": "production"}
+FIXTURES = {"free-tier": "small", "production": "production", "tables": "tables"}
 
 
 def test_the_linter_finds_neither_errors_nor_warnings():
     program = Path(sys.executable).with_name("cfn-lint")
-    done = subprocess.run([program, "--", *(AWS / f"{name}.yaml" for name in NAMES)], capture_output=True, encoding="utf-8")
+    done = subprocess.run([program, "--", *(AWS / f"{name}.yaml" for name in ALL)], capture_output=True, encoding="utf-8")
     assert done.returncode == 0 and not done.stdout, done.stdout + done.stderr
 
 
@@ -30,12 +30,12 @@ def test_what_is_embedded_are_the_files(name):
     assert embed.embedded(text(name)) == text(name), "a file was changed: python3 deploy/aws/embed.py puts it into the templates"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_cloudformation_takes_no_aliases(name):
     assert not [event for event in yaml.parse(text(name)) if isinstance(event, yaml.AliasEvent)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_what_moto_does_not_make_is_known(name, request):
     made = request.getfixturevalue(FIXTURES[name])
     resources = {logical: resource["Type"] for logical, resource in made.body()["Resources"].items() if "Condition" not in resource}
@@ -56,7 +56,7 @@ def ingress(made, logical):
     return sorted((first, last, one.get("CidrIp") or one["GroupId"]) for first, last, one in rules)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_no_bucket_is_public(name, account):
     storage = boto3.client("s3")
     for logical, resource in template(name)["Resources"].items():
@@ -184,7 +184,7 @@ def test_somebody_is_told_what_it_costs(name):
     assert kinds == {"ACTUAL", "FORECASTED"} and budget["Budget"]["BudgetLimit"] == {"Amount": {"Ref": "BudgetUsd"}, "Unit": "USD"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_no_secret_is_in_a_template(name):
     # Passwords are made by Secrets Manager, and fetched by the machines.
     for logical, resource in template(name)["Resources"].items():

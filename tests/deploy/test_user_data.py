@@ -19,6 +19,7 @@ import pytest
 
 from systemd import tools
 from templates import AWS, ROOT, Stack
+from unit import START_SECONDS_MAX, Unit
 
 sys.path[:0] = [str(AWS), str(ROOT / "tests/clients/python")]
 import embed  # noqa: E402
@@ -27,8 +28,6 @@ from server import free_port  # noqa: E402
 
 SCRIPTS = sorted([*AWS.glob("user-data/*.sh"), AWS / "files/fetch-secrets"])
 BROKERS = "b-1.example:9096,b-2.example:9096,b-3.example:9096"
-# Far longer than it takes, on a machine that is busy with other things.
-START_SECONDS_MAX = 240
 QUERYABLE_SECONDS_MAX = 120
 # Stand-ins. Each notes what it was asked for; none decides anything that the scripts are to decide.
 STUBS = {
@@ -263,46 +262,6 @@ def test_secrets_come_to_files_for_their_owner_only(machine, tmp_path):
     assert (state / "sources.json").read_text() == '{"version": 1, "sources": {}}'
     (machine.folder / "secrets/kafka").write_text(json.dumps({"password": ""}))
     assert fetch(machine, state, keys="").returncode != 0 and (state / "kafka-password").read_text() == "s3cret"
-
-
-class Unit:
-    """A unit's commands with its environment, as systemd would run them, below a root and with other ports."""
-
-    def __init__(self, root: Path, name: str, replaced: dict[str, str]) -> None:
-        self.root, self.replaced = root, replaced
-        self.environment = {"PATH": os.environ["PATH"], "HOME": str(root)}
-        self.commands: dict[str, str] = {}
-        drop_ins = sorted(root.glob(f"etc/systemd/system/{name}.d/*.conf"))
-        for file in [root / "etc/systemd/system" / name, *drop_ins]:
-            for line in file.read_text().splitlines():
-                key, _, value = line.partition("=")
-                if key == "Environment":
-                    variable, _, text = self.here(value.strip('"')).partition("=")
-                    self.environment[variable] = text
-                elif key == "EnvironmentFile":
-                    self.environment |= dict(one.split("=", 1) for one in Path(self.here(value.lstrip("-"))).read_text().splitlines())
-                elif key == "StateDirectory":
-                    (root / "var/lib" / value).mkdir(parents=True, exist_ok=True)
-                elif key in ("ExecStartPre", "ExecStart"):
-                    self.commands[key] = self.here(value)
-
-    def here(self, text: str) -> str:
-        text = text.replace("%S", "/var/lib")
-        text = re.sub(r"(?<![\w.])(/(?:etc|opt|usr/local|var/lib)/)", rf"{self.root}\1", text)
-        for old, new in self.replaced.items():
-            text = text.replace(old, new)
-        return text
-
-    def start(self, log: Path, **more: str) -> subprocess.Popen:
-        for path in self.root.glob("etc/kafka/*.properties"):
-            if str(self.root) not in path.read_text():
-                path.write_text(self.here(path.read_text()))
-        environment = self.environment | more
-        with open(log, "w") as out:
-            # In the shell, too, a variable without quotes falls apart at blanks.
-            if "ExecStartPre" in self.commands:
-                subprocess.run(["bash", "-c", self.commands["ExecStartPre"]], env=environment, stdout=out, stderr=out, check=True, timeout=START_SECONDS_MAX)
-            return subprocess.Popen(["bash", "-c", f"exec {self.commands['ExecStart']}"], env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
 
 
 def test_what_a_small_machine_installed_takes_an_event_to_a_table(machine, kafka, tmp_path):

@@ -37,6 +37,7 @@ Commands:
   chaos          faults for minutes on end, on Kafka, an S3 server, a gate and two workers, every event counted; what can be added: chaos --help
   fuzz           the decoders under random input, for a minute each; needs a nightly compiler and cargo-fuzz; what can be added: fuzz --help
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
+  screenshots    the pictures of the console, of a demo that runs, below the target folder
   docs           the documents as a site, by mdbook, below the target folder
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
   check          lint, then test
@@ -52,6 +53,7 @@ enum Command {
     Check,
     Docs,
     Sbom,
+    Screenshots,
     /// With the folder for its data, where one is given.
     Up(Option<PathBuf>),
     /// With what the simulation is told.
@@ -83,6 +85,7 @@ impl Command {
             ["check"] => Self::Check,
             ["docs"] => Self::Docs,
             ["sbom"] => Self::Sbom,
+            ["screenshots"] => Self::Screenshots,
             ["up"] => Self::Up(None),
             ["up", "--data", folder] => Self::Up(Some(PathBuf::from(folder))),
             ["test"] => Self::Test(Suite::All),
@@ -100,6 +103,11 @@ impl Command {
             Self::Lint => lint::run_all(place)?,
             Self::Docs => docs::build(place)?,
             Self::Sbom => sbom::make(place)?,
+            Self::Screenshots => {
+                clients::node::find()?;
+                rust::build_product(place)?;
+                clients::node::screenshots(place)?;
+            }
             Self::Test(suite) => test(place, suite)?,
             Self::Up(folder) => up::run(place, folder)?,
             Self::Chaos(arguments) => chaos::run(place, &arguments)?,
@@ -181,6 +189,7 @@ mod tests {
         check("docs", Some(Command::Docs));
         check("check", Some(Command::Check));
         check("sbom", Some(Command::Sbom));
+        check("screenshots", Some(Command::Screenshots));
         check("test", Some(Command::Test(Suite::All)));
         check("test rust", Some(Command::Test(Suite::Rust)));
         check("test spark", Some(Command::Test(Suite::Spark)));

@@ -1,7 +1,7 @@
-//! The Node clients, in a copy of their folder below the target folder.
+//! The Node clients, in a copy of their folder below the target folder; and the pictures that their browser takes.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -38,6 +38,34 @@ pub(crate) fn find() -> Result<Node> {
 ///
 /// When the packages cannot be had or a test fails.
 pub(crate) fn test(place: &Place) -> Result<()> {
+    let folder = packages(place)?;
+    step("Node client tests", || {
+        let mut node = Command::new("node");
+        node.args(["--test", "--test-reporter=spec"]).current_dir(&folder).env("TIDEGATE_BIN", place.product());
+        run(&mut node)
+    })
+}
+
+/// Takes the pictures of the console, as `docs/console.md` shows them, and leaves them below the target folder.
+///
+/// # Errors
+///
+/// When the packages cannot be had, or a page does not come.
+pub(crate) fn screenshots(place: &Place) -> Result<()> {
+    let folder = packages(place)?;
+    let pictures = place.target().join("screenshots");
+    step("pictures of the console", || {
+        fs::create_dir_all(&pictures).with_context(|| format!("{} cannot be made", pictures.display()))?;
+        let mut node = Command::new("node");
+        node.arg("screenshots.js").arg(&pictures).current_dir(&folder).env("TIDEGATE_BIN", place.product());
+        run(&mut node)
+    })?;
+    eprintln!("look at them, then put them into docs/images: {}", pictures.display());
+    Ok(())
+}
+
+/// The clients with the packages they need, as they are now.
+fn packages(place: &Place) -> Result<PathBuf> {
     let tests = place.root().join("tests/clients/node");
     let folder = place.clients().join("node");
     step("Node packages", || {
@@ -48,12 +76,8 @@ pub(crate) fn test(place: &Place) -> Result<()> {
             run(Command::new(npm()).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder))
         })
     })?;
-    step("Node client tests", || {
-        copy(&tests, &folder)?;
-        let mut node = Command::new("node");
-        node.args(["--test", "--test-reporter=spec"]).current_dir(&folder).env("TIDEGATE_BIN", place.product());
-        run(&mut node)
-    })
+    copy(&tests, &folder)?;
+    Ok(folder)
 }
 
 /// Builds the SDK in a copy of it that has the same places around it, and runs its tests.
