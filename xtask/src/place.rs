@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+/// The version of everything that is released, as Cargo.toml of the workspace says it.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The folders that the commands work in.
 #[derive(Debug)]
 pub(crate) struct Place {
