@@ -71,6 +71,21 @@ impl Place {
         self.kept().join("sbom")
     }
 
+    /// Where releases are made, beside what cargo puts there for the profile of that name.
+    pub(crate) fn dist(&self) -> PathBuf {
+        self.kept().join("dist")
+    }
+
+    /// The product, as it is handed out.
+    pub(crate) fn shipped(&self) -> PathBuf {
+        self.dist().join(format!("tidegate{}", env::consts::EXE_SUFFIX))
+    }
+
+    /// Where `upgrade` unpacks the release before.
+    pub(crate) fn upgrade(&self) -> PathBuf {
+        self.kept().join("upgrade")
+    }
+
     /// The target folder.
     pub(crate) fn target(&self) -> &Path {
         self.kept()

@@ -1,7 +1,7 @@
 //! The Node clients, in a copy of their folder below the target folder.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -56,12 +56,12 @@ pub(crate) fn test(place: &Place) -> Result<()> {
     })
 }
 
-/// Builds the SDK in a copy of it that has the same places around it, and runs its tests.
+/// Builds the SDK in a copy of it that has the same places around it: where that is.
 ///
 /// # Errors
 ///
-/// When it cannot be built or a test fails.
-pub(crate) fn test_sdk(place: &Place) -> Result<()> {
+/// When its packages cannot be had, or it cannot be built.
+pub(crate) fn build_sdk(place: &Place) -> Result<PathBuf> {
     let tree = place.clients().join("sdk-typescript");
     let sdk = tree.join("sdk/typescript");
     step("TypeScript SDK", || {
@@ -74,6 +74,16 @@ pub(crate) fn test_sdk(place: &Place) -> Result<()> {
         copy_all(place, &tree)?;
         run(Command::new(npm()).args(["run", "--silent", "build"]).current_dir(&sdk))
     })?;
+    Ok(sdk)
+}
+
+/// Builds the SDK and runs its tests.
+///
+/// # Errors
+///
+/// When it cannot be built or a test fails.
+pub(crate) fn test_sdk(place: &Place) -> Result<()> {
+    let sdk = build_sdk(place)?;
     step("TypeScript SDK tests", || {
         let mut node = Command::new(npm());
         node.args(["run", "--silent", "test"]).current_dir(&sdk).env("TIDEGATE_BIN", place.product());
@@ -105,7 +115,8 @@ fn copy_all(place: &Place, tree: &Path) -> Result<()> {
     if built.exists() { fs::remove_dir_all(&built).with_context(|| format!("{} cannot be removed", built.display())) } else { Ok(()) }
 }
 
-fn npm() -> &'static str {
+/// The program of that name.
+pub(crate) fn npm() -> &'static str {
     if cfg!(windows) { "npm.cmd" } else { "npm" }
 }
 
