@@ -50,9 +50,7 @@ fn problems(root: &Path, version: &str) -> Result<Vec<String>> {
     let lock = read(LOCK)?;
     let others = ours(&lock).filter(|(name, found)| *name != LOCK_OWN && *found != version);
     problems.extend(others.map(|(name, found)| {
-        format!(
-            "{LOCK}: {name} is {found}, and {version} in Cargo.toml: cargo update --workspace --offline --manifest-path fuzz/Cargo.toml"
-        )
+        format!("{LOCK}: {name} is {found}, and {version} in Cargo.toml: cargo update --workspace --manifest-path fuzz/Cargo.toml")
     }));
     Ok(problems)
 }
