@@ -2,12 +2,13 @@
 
 mod absences;
 mod text;
+mod versions;
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::place::{Place, cargo};
+use crate::place::{Place, VERSION, cargo};
 use crate::step::{output, run, step};
 
 /// Runs every check; what is quick and needs no compiling comes first.
@@ -17,6 +18,7 @@ use crate::step::{output, run, step};
 /// The first check that fails.
 pub(crate) fn run_all(place: &Place) -> Result<()> {
     step("rules on texts", || text::check(place.root()))?;
+    step("one version", || versions::check(place.root(), VERSION))?;
     step("what crates must not depend on", || absences::check(place))?;
     step("format", || run(cargo(place).args(["fmt", "--all", "--check"])))?;
     step("spelling", || {

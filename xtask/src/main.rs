@@ -4,6 +4,7 @@
 
 mod chaos;
 mod clients;
+mod dist;
 mod docs;
 mod fuzz;
 mod lint;
@@ -14,6 +15,7 @@ mod servers;
 mod spark;
 mod step;
 mod up;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +44,8 @@ Commands:
   lint           format, clippy, the repository's own rules, and cargo-deny and typos where they are installed
   check          lint, then test
   sbom           the bill of materials of the product as CycloneDX, below the target folder, where cargo-cyclonedx is installed
+  dist           all that a release consists of, below the target folder, tried out; what can be left out: dist --help
+  upgrade        the program of a release and that of this clone in turns on the same data; --from NAME is the former, its folder or its tarball
   help           this text";
 
 /// What was asked for.
@@ -54,6 +58,10 @@ enum Command {
     Docs,
     Sbom,
     Screenshots,
+    /// With what is left out.
+    Dist(Vec<String>),
+    /// With the program of the release before, or where it is; without one, this one stands in for it.
+    Upgrade(Option<PathBuf>),
     /// With the folder for its data, where one is given.
     Up(Option<PathBuf>),
     /// With what the simulation is told.
@@ -78,6 +86,7 @@ impl Command {
     fn parse(arguments: &[&str]) -> Option<Self> {
         Some(match arguments {
             ["chaos", rest @ ..] => Self::Chaos(rest.iter().copied().map(str::to_owned).collect()),
+            ["dist", rest @ ..] => Self::Dist(rest.iter().copied().map(str::to_owned).collect()),
             ["fuzz", rest @ ..] => Self::Fuzz(rest.iter().copied().map(str::to_owned).collect()),
             ["simulate", rest @ ..] => Self::Simulate(rest.iter().copied().map(str::to_owned).collect()),
             [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help,
@@ -86,6 +95,8 @@ impl Command {
             ["docs"] => Self::Docs,
             ["sbom"] => Self::Sbom,
             ["screenshots"] => Self::Screenshots,
+            ["upgrade"] => Self::Upgrade(None),
+            ["upgrade", "--from", from] => Self::Upgrade(Some(PathBuf::from(from))),
             ["up"] => Self::Up(None),
             ["up", "--data", folder] => Self::Up(Some(PathBuf::from(folder))),
             ["test"] => Self::Test(Suite::All),
@@ -102,12 +113,14 @@ impl Command {
             Self::Help => eprintln!("{USAGE}"),
             Self::Lint => lint::run_all(place)?,
             Self::Docs => docs::build(place)?,
-            Self::Sbom => sbom::make(place)?,
             Self::Screenshots => {
                 clients::node::find()?;
                 rust::build_product(place)?;
                 clients::node::screenshots(place)?;
             }
+            Self::Sbom => drop(sbom::make(place)?),
+            Self::Dist(arguments) => dist::run(place, &arguments)?,
+            Self::Upgrade(from) => upgrade::run(place, from.as_deref())?,
             Self::Test(suite) => test(place, suite)?,
             Self::Up(folder) => up::run(place, folder)?,
             Self::Chaos(arguments) => chaos::run(place, &arguments)?,
@@ -200,6 +213,10 @@ mod tests {
         check("up --data", None);
         check("simulate --seed 7", Some(Command::Simulate(vec!["--seed".to_owned(), "7".to_owned()])));
         check("simulate --help", Some(Command::Simulate(vec!["--help".to_owned()])));
+        check("dist --without sbom", Some(Command::Dist(vec!["--without".to_owned(), "sbom".to_owned()])));
+        check("upgrade", Some(Command::Upgrade(None)));
+        check("upgrade --from x.tar.gz", Some(Command::Upgrade(Some(PathBuf::from("x.tar.gz")))));
+        check("upgrade x.tar.gz", None);
         check("fuzz json --jobs 2", Some(Command::Fuzz(vec!["json".to_owned(), "--jobs".to_owned(), "2".to_owned()])));
         check("test java", None);
         check("lint rust", None);

@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+/// The version of everything that is released, as Cargo.toml of the workspace says it.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The folders that the commands work in.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -66,6 +69,21 @@ impl Place {
     /// Where `sbom` has the copy that it works on, and what it makes.
     pub(crate) fn sbom(&self) -> PathBuf {
         self.kept().join("sbom")
+    }
+
+    /// Where releases are made, beside what cargo puts there for the profile of that name.
+    pub(crate) fn dist(&self) -> PathBuf {
+        self.kept().join("dist")
+    }
+
+    /// The product, as it is handed out.
+    pub(crate) fn shipped(&self) -> PathBuf {
+        self.dist().join(format!("tidegate{}", env::consts::EXE_SUFFIX))
+    }
+
+    /// Where `upgrade` unpacks the release before.
+    pub(crate) fn upgrade(&self) -> PathBuf {
+        self.kept().join("upgrade")
     }
 
     /// The target folder.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -20,15 +20,25 @@ const SKIPPED: [&str; 4] = [".git", "target", "node_modules", ".venv"];
 /// Crates that one error names.
 const NAMED_MAX: usize = 10;
 
-/// Makes the bill, and holds it against what cargo says of the product.
+/// Looks for the tool.
+///
+/// # Errors
+///
+/// When it is missing; the text says how to install it.
+pub(crate) fn find() -> Result<()> {
+    if output(Command::new("cargo-cyclonedx").args(["cyclonedx", "--version"]))?.is_none() {
+        bail!("cargo-cyclonedx is not installed; to make a bill of materials: cargo install --locked cargo-cyclonedx");
+    }
+    Ok(())
+}
+
+/// Makes the bill, and holds it against what cargo says of the product. Gives its file.
 ///
 /// # Errors
 ///
 /// When the tool is missing or fails, and when a crate of the product is not in the bill.
-pub(crate) fn make(place: &Place) -> Result<()> {
-    if output(Command::new("cargo-cyclonedx").args(["cyclonedx", "--version"]))?.is_none() {
-        bail!("cargo-cyclonedx is not installed; to make a bill of materials: cargo install --locked cargo-cyclonedx");
-    }
+pub(crate) fn make(place: &Place) -> Result<PathBuf> {
+    find()?;
     let (folder, sources) = (place.sbom(), place.sbom().join("sources"));
     let made = folder.join("tidegate.cdx.json");
     step("bill of materials", || {
@@ -64,7 +74,8 @@ pub(crate) fn make(place: &Place) -> Result<()> {
         let more = named.len() - crates.len();
         eprintln!("{} crates of the product, and {more} of features that it does not use: {}", crates.len(), made.display());
         Ok(())
-    })
+    })?;
+    Ok(made)
 }
 
 fn copy(place: &Place, from: &Path, to: &Path) -> Result<()> {

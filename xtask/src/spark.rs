@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use servers::{SPARK_JARS_VARIABLE, SPARK_VARIABLE};
 
-use crate::clients::made_once;
-use crate::clients::python::{Python, environment};
+use crate::clients::python::Python;
+use crate::clients::{self, made_once};
 use crate::place::{Place, cargo};
 use crate::servers::Installed as Servers;
 use crate::step::{run, step};
@@ -26,11 +26,7 @@ pub(crate) struct Installed {
 ///
 /// When something cannot be had or does not compile.
 pub(crate) fn install(place: &Place, python: &Python) -> Result<Installed> {
-    let mut interpreter = PathBuf::new();
-    step("Spark", || {
-        interpreter = environment(place, python, "spark", &place.root().join("testing/servers/spark/requirements.txt"))?;
-        Ok(())
-    })?;
+    let interpreter = environment(place, python)?;
     let jvm = place.servers().join("spark-jvm");
     step("jars of the Spark job", || {
         let folder = place.root().join("spark/jvm");
@@ -41,22 +37,49 @@ pub(crate) fn install(place: &Place, python: &Python) -> Result<Installed> {
         })
     })?;
     step("Python package of the Spark job", || {
-        let wheels = place.servers().join("spark-wheels");
-        if wheels.exists() {
-            fs::remove_dir_all(&wheels).with_context(|| format!("{} cannot be removed", wheels.display()))?;
-        }
-        let mut maturin = Command::new(&interpreter);
-        maturin
-            .args(["-m", "maturin", "build", "--release", "--quiet", "--manifest-path"])
-            .arg(place.root().join("spark/python/Cargo.toml"));
-        maturin.arg("--out").arg(&wheels).env("CARGO_TARGET_DIR", place.target());
-        run(&mut maturin)?;
-        let wheel = fs::read_dir(&wheels)?.next().context("maturin made no wheel")??.path();
+        let wheel = wheel(place, &interpreter, "release", &place.servers().join("spark-wheels"), &[])?;
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"];
         run(Command::new(&interpreter).args(install).arg(wheel))
     })?;
     let bin = interpreter.parent().context("an interpreter is in a folder")?.to_owned();
     Ok(Installed { bin, jars: jvm.join("jars") })
+}
+
+/// The interpreter of an environment that has Spark, and what builds our package.
+///
+/// # Errors
+///
+/// When the packages cannot be had.
+pub(crate) fn environment(place: &Place, python: &Python) -> Result<PathBuf> {
+    let mut interpreter = PathBuf::new();
+    step("Spark", || {
+        interpreter = clients::python::environment(place, python, "spark", &place.root().join("testing/servers/spark/requirements.txt"))?;
+        Ok(())
+    })?;
+    Ok(interpreter)
+}
+
+/// Builds the package that the job is in, in a profile of Cargo.toml, into a folder that has nothing else.
+///
+/// # Errors
+///
+/// When it does not compile.
+pub(crate) fn wheel(
+    place: &Place,
+    interpreter: &Path,
+    profile: &str,
+    wheels: &Path,
+    variables: &[(&'static str, String)],
+) -> Result<PathBuf> {
+    if wheels.exists() {
+        fs::remove_dir_all(wheels).with_context(|| format!("{} cannot be removed", wheels.display()))?;
+    }
+    let mut maturin = Command::new(interpreter);
+    maturin.args(["-m", "maturin", "build", "--quiet", "--profile", profile, "--out"]).arg(wheels);
+    maturin.arg("--manifest-path").arg(place.root().join("spark/python/Cargo.toml"));
+    maturin.env("CARGO_TARGET_DIR", place.target()).envs(variables.iter().map(|(name, value)| (name, value)));
+    run(&mut maturin)?;
+    Ok(fs::read_dir(wheels)?.next().context("maturin made no wheel")??.path())
 }
 
 /// Runs the tests of the program that need Spark.

@@ -9,6 +9,7 @@ use crate::commands::audit_log::AuditLogArgs;
 use crate::commands::backfill::BackfillArgs;
 use crate::commands::command_line::CommandsArgs;
 use crate::commands::compact::CompactArgs;
+use crate::commands::completions::CompletionsArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::diff::DiffArgs;
@@ -97,6 +98,7 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     Metrics(MetricsArgs),
     Tables(TablesArgs),
+    Completions(CompletionsArgs),
     #[command(hide = true)]
     Commands(CommandsArgs),
     Journal(JournalArgs),
@@ -213,7 +215,12 @@ mod tests {
         check("tidegate tables --markdown", true);
         check("tidegate tables --format csv --markdown", false);
         check("tidegate commands --markdown", true);
+        check("tidegate commands --man d", true);
+        check("tidegate commands --man d --markdown", false);
         check("tidegate commands", false);
+        check("tidegate completions zsh", true);
+        check("tidegate completions tcsh", false);
+        check("tidegate completions", false);
         check("tidegate engine", true);
         check("tidegate engine spark --data d --format json", true);
         check("tidegate engine flink", false);

@@ -15,6 +15,7 @@ pub(crate) mod audit_log;
 pub(crate) mod backfill;
 pub(crate) mod command_line;
 pub(crate) mod compact;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod diff;

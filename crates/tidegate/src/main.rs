@@ -86,6 +86,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Doctor(args) => Box::pin(commands::doctor::run(args)).await,
         Command::Metrics(args) => commands::metrics::run(&args),
         Command::Tables(args) => commands::tables::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
         Command::Commands(args) => commands::command_line::run(&args),
         Command::Journal(args) => Box::pin(commands::journal::run(args)).await,
         Command::Engine(args) => commands::engine::run(args).await,

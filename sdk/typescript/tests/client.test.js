@@ -6,7 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
-import { Tidegate } from '../dist/node.js'
+import { Tidegate, VERSION } from '../dist/node.js'
 import { Gate, taken, unavailable, until } from './gate.js'
 
 let gate
@@ -38,7 +38,7 @@ test('an event is sent as it was at the call', async () => {
   const [[event]] = gate.requests
   assert.deepEqual([event.event_id, event.user_id, event.name], [eventId, '17', 'n'])
   assert.deepEqual(event.properties, { tier: 'free', at: '2026-11-01T12:00:00.000Z' })
-  assert.deepEqual(event.context, { library: { name: 'tidegate-node', version: '0.1.0' }, app: 'shop', locale: 'de' })
+  assert.deepEqual(event.context, { library: { name: 'tidegate-node', version: VERSION }, app: 'shop', locale: 'de' })
   assert.equal(gate.headers[0].authorization, 'Bearer tg_secret_key')
   assert.equal(gate.headers[0]['x-retry-count'], '0')
   // Behind a path of one's own.

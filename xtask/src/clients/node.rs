@@ -80,12 +80,12 @@ fn packages(place: &Place) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds the SDK in a copy of it that has the same places around it, and runs its tests.
+/// Builds the SDK in a copy of it that has the same places around it: where that is.
 ///
 /// # Errors
 ///
-/// When it cannot be built or a test fails.
-pub(crate) fn test_sdk(place: &Place) -> Result<()> {
+/// When its packages cannot be had, or it cannot be built.
+pub(crate) fn build_sdk(place: &Place) -> Result<PathBuf> {
     let tree = place.clients().join("sdk-typescript");
     let sdk = tree.join("sdk/typescript");
     step("TypeScript SDK", || {
@@ -98,6 +98,16 @@ pub(crate) fn test_sdk(place: &Place) -> Result<()> {
         copy_all(place, &tree)?;
         run(Command::new(npm()).args(["run", "--silent", "build"]).current_dir(&sdk))
     })?;
+    Ok(sdk)
+}
+
+/// Builds the SDK and runs its tests.
+///
+/// # Errors
+///
+/// When it cannot be built or a test fails.
+pub(crate) fn test_sdk(place: &Place) -> Result<()> {
+    let sdk = build_sdk(place)?;
     step("TypeScript SDK tests", || {
         let mut node = Command::new(npm());
         node.args(["run", "--silent", "test"]).current_dir(&sdk).env("TIDEGATE_BIN", place.product());
@@ -129,7 +139,8 @@ fn copy_all(place: &Place, tree: &Path) -> Result<()> {
     if built.exists() { fs::remove_dir_all(&built).with_context(|| format!("{} cannot be removed", built.display())) } else { Ok(()) }
 }
 
-fn npm() -> &'static str {
+/// The program of that name.
+pub(crate) fn npm() -> &'static str {
     if cfg!(windows) { "npm.cmd" } else { "npm" }
 }
 

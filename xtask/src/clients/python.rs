@@ -86,7 +86,7 @@ pub(crate) fn test_sdk(place: &Place, python: &Python) -> Result<()> {
     let sdk = place.root().join("sdk/python");
     let mut interpreter = PathBuf::new();
     step("Python SDK", || {
-        interpreter = environment(place, python, "sdk-python", &sdk.join("tests/requirements.txt"))?;
+        interpreter = sdk_environment(place, python)?;
         let install =
             ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--force-reinstall"];
         run(Command::new(&interpreter).args(install).arg(&sdk))?;
@@ -144,6 +144,15 @@ fn pytest(place: &Place, interpreter: &Path, settings: &Path, tests: &Path) -> C
     command
 }
 
+/// The interpreter of an environment that has what builds and tests the SDK.
+///
+/// # Errors
+///
+/// When the packages cannot be had.
+pub(crate) fn sdk_environment(place: &Place, python: &Python) -> Result<PathBuf> {
+    environment(place, python, "sdk-python", &place.root().join("sdk/python/tests/requirements.txt"))
+}
+
 /// The interpreter of an environment that has what the file lists.
 ///
 /// # Errors
@@ -151,12 +160,26 @@ fn pytest(place: &Place, interpreter: &Path, settings: &Path, tests: &Path) -> C
 /// When the packages cannot be had.
 pub(crate) fn environment(place: &Place, python: &Python, name: &str, requirements: &Path) -> Result<PathBuf> {
     let folder = place.clients().join(name);
-    let interpreter = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let interpreter = interpreter(&folder);
     let listed = fs::read_to_string(requirements).with_context(|| format!("{} cannot be read", requirements.display()))?;
     made_once(&folder, &format!("python {}\n{listed}", python.version), || {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        empty_environment(&folder)?;
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
         run(Command::new(&interpreter).args(install).arg(requirements))
     })?;
     Ok(interpreter)
+}
+
+/// The interpreter of a new environment that has nothing.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub(crate) fn empty_environment(folder: &Path) -> Result<PathBuf> {
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    Ok(interpreter(folder))
+}
+
+fn interpreter(folder: &Path) -> PathBuf {
+    folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
 }

@@ -1,7 +1,11 @@
-//! `tidegate commands`: the whole command line, for the reference. It is not among the commands that are listed.
+//! `tidegate commands`: the whole command line, for the reference and for man. It is not among the commands that are listed.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::builder::StyledStr;
 use clap::{Arg, Args, Command, CommandFactory as _};
 
@@ -10,17 +14,30 @@ use crate::output;
 
 /// Print the whole command line
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
 pub(crate) struct CommandsArgs {
     /// As the page of the reference
-    #[arg(long, required = true)]
+    #[arg(long)]
     markdown: bool,
+    /// As pages for man, one a command, in this folder
+    #[arg(long, value_name = "DIR")]
+    man: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &CommandsArgs) -> anyhow::Result<bool> {
     if args.markdown {
         output::text(&markdown())?;
     }
+    if let Some(folder) = &args.man {
+        man(folder).with_context(|| format!("pages for man cannot be written to {}", folder.display()))?;
+    }
     Ok(true)
+}
+
+/// Writes a page for each command that is listed, such as `tidegate-source-add.1`. Nothing that lies there is removed.
+fn man(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(Cli::command(), folder)
 }
 
 /// All commands as sections of the reference.
@@ -112,13 +129,15 @@ fn cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// The reference holds what the program prints.
     #[test]
     fn the_reference_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/commands.md");
-        let reference = std::fs::read_to_string(path).unwrap();
+        let reference = fs::read_to_string(path).unwrap();
         assert!(
             reference.contains(&markdown()),
             "put what `tidegate commands --markdown` prints into docs/reference/commands.md:\n{}",
@@ -139,5 +158,22 @@ mod tests {
             assert!(page.contains(expected), "{expected}\n{page}");
         }
         assert!(!page.contains("`tidegate commands`") && !page.contains("`tidegate help`"));
+    }
+
+    #[test]
+    fn every_command_has_a_page_for_man() {
+        let folder = tempfile::tempdir().unwrap();
+        let pages = folder.path().join("man");
+        man(&pages).unwrap();
+        let mut root = Cli::command();
+        root.build();
+        let page = |command: &Command| format!("{}.1", command.get_bin_name().unwrap().replace(' ', "-"));
+        let mut expected: BTreeSet<String> = shown_below(&root).into_iter().map(page).collect();
+        expected.insert("tidegate.1".to_owned());
+        let found: BTreeSet<String> =
+            fs::read_dir(&pages).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(found, expected);
+        let page = fs::read_to_string(pages.join("tidegate-source-add.1")).unwrap();
+        assert!(page.contains(".SH SYNOPSIS") && page.contains("origin"), "{page}");
     }
 }

@@ -28,3 +28,4 @@ mod scaled;
 mod spark;
 mod tls;
 mod traffic;
+mod upgrade;

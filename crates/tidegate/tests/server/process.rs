@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 pub(crate) const KEY: &str = "tg_test_key_of_the_server_tests";
+/// The program that is tested.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 const READY_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(120);
 
@@ -18,6 +20,7 @@ pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) port: u16,
     settings: Vec<(String, String)>,
+    program: PathBuf,
 }
 
 impl Place {
@@ -26,14 +29,19 @@ impl Place {
     }
 
     pub(crate) fn with(settings: Vec<(String, String)>) -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap(), port: free_port(), settings };
+        let place = Self::of(tempfile::tempdir().unwrap(), settings);
         place.run_sound(&["source", "add", "web", "--key", KEY]);
         place
     }
 
     /// A data folder that is there already.
     pub(crate) fn of(folder: tempfile::TempDir, settings: Vec<(String, String)>) -> Self {
-        Self { folder, port: free_port(), settings }
+        Self { folder, port: free_port(), settings, program: PathBuf::from(PROGRAM) }
+    }
+
+    /// From now on another program runs there.
+    pub(crate) fn put(&mut self, program: &Path) {
+        self.program = program.to_owned();
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -128,7 +136,7 @@ impl Place {
     }
 
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let mut command = Command::new(&self.program);
         // Away from any tidegate.toml of whoever runs the tests.
         command.current_dir(self.data()).env("NO_COLOR", "1").envs(self.settings.iter().map(|(name, value)| (name, value)));
         command

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::process::{KEY, client};
 
-const CLIENTS: u64 = 8;
+/// Numbered from 0.
+pub(crate) const CLIENTS: u64 = 8;
 /// Of the events, how many are sent once more in a later batch.
 const COPIES: f64 = 0.05;
 /// How long it may take until one of the clients comes by a gate that is down.
