@@ -1,14 +1,15 @@
 //! From the answer until an event can be queried.
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use contract::Timestamp;
+use serde_json::json;
 use telemetry::clock::{Clock as _, SystemClock};
 
 use super::Target;
+use super::report::{self, Report, ReportArgs};
 use crate::commands::LakeArgs;
 
 const GIVE_UP: Duration = Duration::from_secs(60);
@@ -22,13 +23,16 @@ pub(super) struct DelayArgs {
     /// How many events, one after the other
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     events: u16,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 pub(super) async fn run(args: DelayArgs) -> anyhow::Result<()> {
     let lake = args.lake.open().await?;
     let http = args.target.trust.read()?.client().build()?;
-    let url = format!("{}/v1/events", args.target.url.trim_end_matches('/'));
-    let mut delays = Vec::new();
+    let url = format!("{}{}", args.target.url.trim_end_matches('/'), args.target.path);
+    let mut report = Report::begin("delay", json!({"url": args.target.url, "path": args.target.path, "events": args.events}));
+    let mut delays = report::times()?;
     for _ in 0..args.events {
         let now = Timestamp(SystemClock.now_micros());
         let id = contract::id::uuid_v7(now, rand::random());
@@ -46,13 +50,8 @@ pub(super) async fn run(args: DelayArgs) -> anyhow::Result<()> {
                 bail!("{id} cannot be queried after {} s; is this the lake of that server?", GIVE_UP.as_secs());
             }
         }
-        delays.push(answered.elapsed());
+        delays.saturating_record(answered.elapsed().as_micros().try_into().unwrap_or(u64::MAX));
     }
-    delays.sort_unstable();
-    let at = |part: usize| delays.get((delays.len() - 1) * part / 100).copied().unwrap_or_default().as_secs_f64();
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "events             {:>12}", delays.len())?;
-    writeln!(out, "answer to query: p50 {:>8.2} s", at(50))?;
-    writeln!(out, "answer to query: max {:>8.2} s", at(100))?;
-    Ok(())
+    report.set_times("queryable", &delays);
+    args.report.tell(&report, Some(&delays))
 }
