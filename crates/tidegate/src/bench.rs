@@ -9,10 +9,12 @@ mod delay;
 mod empty;
 mod events;
 mod ingest;
+mod limits;
 mod load;
 mod machine;
 mod model;
 mod report;
+mod rows;
 mod wire;
 
 use crate::send::TrustArgs;
@@ -34,6 +36,8 @@ enum What {
     Events(events::EventsArgs),
     /// Run a listener that says yes to everything and keeps nothing, to compare `bench ingest` with
     Empty(empty::EmptyArgs),
+    /// What this machine does with nothing else: its disk, its processor on JSON and Parquet
+    Limits(limits::LimitsArgs),
 }
 
 /// The server that is measured.
@@ -63,5 +67,6 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Delay(args) => delay::run(args).await,
         What::Events(args) => events::run(&args),
         What::Empty(args) => empty::run(args).await,
+        What::Limits(args) => limits::run(args).await,
     }
 }

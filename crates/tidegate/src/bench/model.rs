@@ -115,6 +115,11 @@ impl Events {
         Timestamp(last.micros().saturating_sub(i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(PACE_MICROS)))
     }
 
+    /// The time that the stream has come to: that of the next event that is not late.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp(self.next)
+    }
+
     fn happens(&mut self, share: f64) -> bool {
         self.random.chance((share * 1_000_000.0) as u64)
     }
