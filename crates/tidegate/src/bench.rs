@@ -5,6 +5,7 @@
 
 use clap::{Args, Subcommand};
 
+mod compare;
 mod delay;
 mod empty;
 mod events;
@@ -38,6 +39,8 @@ enum What {
     Empty(empty::EmptyArgs),
     /// What this machine does with nothing else: its disk, its processor on JSON and Parquet
     Limits(limits::LimitsArgs),
+    /// Compare a figure of some runs with that of others
+    Compare(compare::CompareArgs),
 }
 
 /// The server that is measured.
@@ -68,5 +71,6 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Events(args) => events::run(&args),
         What::Empty(args) => empty::run(args).await,
         What::Limits(args) => limits::run(args).await,
+        What::Compare(args) => compare::run(&args),
     }
 }

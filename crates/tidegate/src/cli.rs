@@ -228,6 +228,10 @@ mod tests {
         check("tidegate bench events --count 10 --copies 0.01 --late 0.05 --random-ids --seed 7 --from 2026-11-23T10:00:00Z", true);
         check("tidegate bench events --count 10 --copies 2", false);
         check("tidegate bench events --count 10 --from yesterday", false);
+        check("tidegate bench delay --url u --key k --rate 5000 --seconds 30 --batch 100 --lake l --json a", true);
+        check("tidegate bench limits --folder d --seconds 1 --json a --picture b", true);
+        check("tidegate bench compare --ours a b --peer c d --figure answer_p99_ms", true);
+        check("tidegate bench compare --ours a", false);
         check("tidegate bench empty --listen 127.0.0.1:0", true);
         check("tidegate querry x", false);
     }

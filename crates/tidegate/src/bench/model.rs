@@ -81,6 +81,15 @@ pub(super) fn id_text(id: u128) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// The id that a text is, if it is one of ours.
+pub(super) fn parse_id(text: &str) -> Option<u128> {
+    if text.len() != ID.len() {
+        return None;
+    }
+    let mut digits = text.bytes().filter(|byte| *byte != b'-').map(|byte| char::from(byte).to_digit(16));
+    digits.try_fold(0, |id: u128, digit| Some((id << 4) | u128::from(digit?)))
+}
+
 /// Which events follow each other.
 #[derive(Debug, Clone)]
 pub(super) struct Kinds {
@@ -303,6 +312,7 @@ mod tests {
         assert!(mine.starts_with(theirs.split_at(15).0), "{mine} {theirs}");
         assert!(matches!(mine.as_bytes()[19], b'8' | b'9' | b'a' | b'b'), "{mine}");
         assert_eq!(id_text(Event::at(FROM, Ids::Random, &mut Random::stream(1, &[])).id).as_bytes()[14], b'4');
+        assert_eq!((parse_id(&mine), parse_id("order-17"), parse_id(&"x".repeat(36))), (Some(event.id), None, None));
         assert_eq!(id_text(0x0190_a5f0_7c1e_7cc3_98c4_dc0c_0c07_398f), "0190a5f0-7c1e-7cc3-98c4-dc0c0c07398f");
     }
 

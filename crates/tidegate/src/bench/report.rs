@@ -38,6 +38,12 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
+    /// To a file as JSON.
+    #[cfg(test)]
+    pub(super) fn to_json(path: &Path) -> Self {
+        Self { json: Some(path.to_owned()), picture: None }
+    }
+
     /// Prints the report, and writes what else was asked for. The picture is of the times, where there are some.
     ///
     /// # Errors
@@ -122,6 +128,11 @@ impl Report {
             self.set(&format!("{name}_{quantile}_ms"), millis(times.value_at_quantile(share)));
         }
         self.set(&format!("{name}_max_ms"), millis(times.max()));
+    }
+
+    /// Whether the other one was made on the same machine, as far as they say.
+    pub(super) fn is_of_the_same_machine(&self, other: &Self) -> bool {
+        self.machine == other.machine
     }
 
     fn table(&self) -> String {
