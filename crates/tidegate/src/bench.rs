@@ -9,6 +9,7 @@ mod compare;
 mod delay;
 mod empty;
 mod events;
+mod history;
 mod ingest;
 mod limits;
 mod load;
@@ -39,6 +40,8 @@ enum What {
     Empty(empty::EmptyArgs),
     /// What this machine does with nothing else: its disk, its processor on JSON and Parquet
     Limits(limits::LimitsArgs),
+    /// What the step to Silver costs with so many identities in the index already
+    History(history::HistoryArgs),
     /// Compare a figure of some runs with that of others
     Compare(compare::CompareArgs),
 }
@@ -71,6 +74,7 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Events(args) => events::run(&args),
         What::Empty(args) => empty::run(args).await,
         What::Limits(args) => limits::run(args).await,
+        What::History(args) => history::run(args).await,
         What::Compare(args) => compare::run(&args),
     }
 }

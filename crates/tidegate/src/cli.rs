@@ -229,6 +229,7 @@ mod tests {
         check("tidegate bench events --count 10 --copies 2", false);
         check("tidegate bench events --count 10 --from yesterday", false);
         check("tidegate bench delay --url u --key k --rate 5000 --seconds 30 --batch 100 --lake l --json a", true);
+        check("tidegate bench history --ids 1000000 --random --events 1000 --copies 0 --late 0.1 --folder d --json a", true);
         check("tidegate bench limits --folder d --seconds 1 --json a --picture b", true);
         check("tidegate bench compare --ours a b --peer c d --figure answer_p99_ms", true);
         check("tidegate bench compare --ours a", false);

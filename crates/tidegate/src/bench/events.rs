@@ -39,7 +39,7 @@ pub(super) struct KindsArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = share)]
     pub(super) late: f64,
     /// Ids are random (UUIDv4) and not of the time of the event (UUIDv7)
-    #[arg(long)]
+    #[arg(long, visible_alias = "random")]
     pub(super) random_ids: bool,
 }
 

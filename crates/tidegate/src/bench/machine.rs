@@ -77,6 +77,11 @@ impl Process {
     }
 }
 
+/// Begins anew with the peak of this process's memory: what was before is of no account. Where the system does not let it, the peak stays that of the whole run.
+pub(super) fn forget_peak() {
+    drop(fs::write("/proc/self/clear_refs", "5"));
+}
+
 /// The 14th and the 15th field: in user mode and in the kernel. The second is a name in parentheses, in which anything may stand.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, behind) = stat.rsplit_once(')')?;
