@@ -58,7 +58,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<()> {
         reports.iter().zip(files).map(|(report, file)| figure(report, file, &args.figure)).collect()
     };
     let (ours, peer) = (numbers(&ours, &args.ours)?, numbers(&peer, &args.peer)?);
-    let mut report = Report::begin("compare", json!({"figure": args.figure, "ours": args.ours, "peer": args.peer}));
+    let mut report = Report::begin("compare", json!({"figure": args.figure, "runs": args.ours.len()}));
     let figure = &args.figure;
     for (name, unit, numbers) in
         [("ours", format!("_{figure}"), &ours), ("peer", format!("_{figure}"), &peer), ("ratio", String::new(), &ratios(&ours, &peer))]

@@ -52,7 +52,7 @@ pub(super) struct HistoryArgs {
 pub(super) async fn run(args: HistoryArgs) -> anyhow::Result<()> {
     let KindsArgs { event_bytes, copies, late, random_ids } = args.kinds;
     let settings = json!({
-        "ids": args.ids, "events": args.events, "event_bytes": event_bytes, "copies": copies, "late": late, "random_ids": random_ids, "folder": args.folder,
+        "ids": args.ids, "events": args.events, "event_bytes": event_bytes, "copies": copies, "late": late, "random_ids": random_ids, "folder": args.folder.display().to_string(),
     });
     let mut report = Report::begin("history", settings);
     let folder = tempfile::Builder::new().prefix("tidegate-bench-").tempdir_in(&args.folder);

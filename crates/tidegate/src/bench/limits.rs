@@ -59,7 +59,7 @@ pub(super) struct LimitsArgs {
 }
 
 pub(super) async fn run(args: LimitsArgs) -> anyhow::Result<()> {
-    let settings = json!({"folder": args.folder, "seconds": args.seconds, "event_bytes": args.event_bytes});
+    let settings = json!({"folder": args.folder.display().to_string(), "seconds": args.seconds, "event_bytes": args.event_bytes});
     let mut report = Report::begin("limits", settings);
     let (folder, seconds, event_bytes) = (args.folder.clone(), Duration::from_secs(args.seconds), args.event_bytes);
     let measured = spawn_blocking(move || {

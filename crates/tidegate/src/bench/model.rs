@@ -71,7 +71,7 @@ fn marked(id: u128, ids: Ids) -> u128 {
         Ids::ByTime => 7,
         Ids::Random => 4,
     };
-    (id & !((0xF << 76) | (0b11 << 62))) | (version << 76) | (0b10 << 62)
+    (id & !((0xF_u128 << 76) | (0b11_u128 << 62))) | (version << 76) | (0b10_u128 << 62)
 }
 
 /// An id as text.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -179,7 +179,7 @@ impl Open {
     async fn to(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(addresses).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| anyhow!(error))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         Ok(Self { sender, connection })
     }
 
