@@ -14,6 +14,7 @@ pub mod experiment;
 pub mod live;
 pub mod metrics;
 pub mod pages;
+pub mod picture;
 pub mod postgres;
 mod reader;
 

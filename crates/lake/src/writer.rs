@@ -11,7 +11,9 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use crate::error::Error;
 use crate::options::Options;
+use crate::spec::TableSpec;
 use crate::stats::Stats;
 
 /// Rows of a row group: a reader skips or reads a group as a whole, and the writer holds one in memory.
@@ -119,6 +121,27 @@ fn properties(schema: &Schema, options: &Options) -> Result<WriterProperties, Pa
     Ok(properties.build())
 }
 
+/// Encodes rows as the data files of a table have them, in memory and nowhere else: for whoever measures what that costs. Returns how large each file would be, in bytes.
+/// The rows have the columns of the table, those it is partitioned by among them, and are not divided by these.
+///
+/// # Errors
+/// `Schema` when the rows do not fit, `Setting` when an option cannot be used.
+pub fn encode(spec: &TableSpec, options: &Options, batches: &[RecordBatch]) -> Result<Vec<u64>, Error> {
+    options.validate()?;
+    let refused = |error: String| Error::schema(&spec.name, format!("the rows cannot be encoded: {error}"));
+    let fields = spec.schema.fields().iter().enumerate();
+    let kept: Vec<usize> = fields.filter(|(_, field)| !spec.partition_by.contains(field.name())).map(|(place, _)| place).collect();
+    let schema = Arc::new(spec.schema.project(&kept).map_err(|error| refused(error.to_string()))?);
+    let mut encoder = Encoder::new(schema, spec.stats_columns.clone().into(), options).map_err(|error| refused(error.to_string()))?;
+    let mut files = Vec::new();
+    for batch in batches {
+        let batch = batch.project(&kept).map_err(|error| refused(error.to_string()))?;
+        encoder.write(&batch, &mut files).map_err(|error| refused(error.to_string()))?;
+    }
+    files.extend(encoder.finish().map_err(|error| refused(error.to_string()))?);
+    Ok(files.iter().map(|file| file.bytes.len() as u64).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::{BinaryArray, Int64Array, UInt64Array};
@@ -172,6 +195,16 @@ mod tests {
         assert!(files.len() > 3, "{}", files.len());
         assert!(files.iter().all(|file| file.bytes.len() < 128 << 10));
         assert!(files.iter().all(|file| file.stats.contains(&format!("\"numRecords\":{}", file.rows))));
+    }
+
+    #[test]
+    fn what_is_measured_is_what_is_written() {
+        let spec = TableSpec::new("t", schema(), &["n"]);
+        let batches = [batch(0, 500), batch(500, 500)];
+        let sizes = super::encode(&spec, &Options { file_rows_max: 400, ..Options::default() }, &batches).unwrap();
+        assert_eq!(sizes.len(), 3);
+        let other = RecordBatch::try_from_iter([("n", Arc::new(UInt64Array::from(vec![1])) as _)]).unwrap();
+        assert!(super::encode(&spec, &Options::default(), &[other]).is_err());
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Identities {
         self.with(Index::flush).await
     }
 
+    /// What the index holds; `None` while it is being made anew.
+    pub(crate) fn stats(&self) -> Option<dedup::Stats> {
+        self.index.as_ref().map(|index| index.lock().unwrap_or_else(PoisonError::into_inner).stats())
+    }
+
     async fn catch_up(&mut self, silver: &Table) -> Result<(), Error> {
         let applied = self.applied();
         if self.index.is_some() && applied <= silver.version() {

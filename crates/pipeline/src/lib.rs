@@ -4,6 +4,7 @@
 //! it, it begins again at the progress it finds there. Nothing is decided here that `medallion` or `lake` can decide, and no state here outlives a crash
 //! but the index of identities, which is derived from Silver.
 
+mod alone;
 pub mod anomaly;
 mod audit;
 mod bronze;
@@ -36,6 +37,7 @@ mod upkeep;
 mod watch;
 mod work;
 
+pub use alone::SilverAlone;
 pub use audit::{Books, Finding, Line, audit, audit_deep};
 pub use config::Config;
 pub use diff::{ColumnDifference, Compared, Day, Difference, diff};

@@ -109,6 +109,11 @@ impl Silver {
         Ok(stage)
     }
 
+    /// What the index of identities holds.
+    pub(crate) fn index(&self) -> Option<dedup::Stats> {
+        self.identities.stats()
+    }
+
     /// The version of Bronze that every bucket of this process has come to.
     pub(crate) fn reached(&self) -> i64 {
         self.reached.values().map(|reached| reached.silver).min().unwrap_or(-1)

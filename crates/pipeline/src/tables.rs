@@ -107,7 +107,8 @@ pub(crate) fn builds(tables: &[String]) -> Vec<Names> {
 
 // Statistics of columns stand in the log, which is not written anew when a person is erased: none are kept of ids of persons.
 
-pub(crate) fn bronze() -> TableSpec {
+/// Bronze's events.
+pub fn bronze() -> TableSpec {
     TableSpec::new(BRONZE, schema::bronze(), &["ingest_date"]).with_stats_columns(&[
         "source",
         "event_id",

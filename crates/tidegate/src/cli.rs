@@ -105,7 +105,7 @@ pub(crate) enum Command {
     Engine(EngineArgs),
     Spark(SparkArgs),
     Chaos(ChaosArgs),
-    /// Measure a running server
+    /// Measure a running server, and what this machine could do at best
     Bench(BenchArgs),
 }
 
@@ -228,6 +228,19 @@ mod tests {
         check("tidegate spark submit --executor-memory 2g", false);
         check("tidegate spark status --format json", true);
         check("tidegate spark", false);
+        check("tidegate bench ingest --url u --key k --rate 1000 --connections 8 --batch 10 --pid 1 --pid 2 --json a --picture b", true);
+        check("tidegate bench ingest --url u --key k --rate 0", false);
+        check("tidegate bench ingest --url u --key k --path events", false);
+        check("tidegate bench delay --url u --key k --events 5 --data d", true);
+        check("tidegate bench events --count 10 --copies 0.01 --late 0.05 --random-ids --seed 7 --from 2026-11-23T10:00:00Z", true);
+        check("tidegate bench events --count 10 --copies 2", false);
+        check("tidegate bench events --count 10 --from yesterday", false);
+        check("tidegate bench delay --url u --key k --rate 5000 --seconds 30 --batch 100 --lake l --json a", true);
+        check("tidegate bench history --ids 1000000 --random --events 1000 --copies 0 --late 0.1 --folder d --json a", true);
+        check("tidegate bench limits --folder d --seconds 1 --json a --picture b", true);
+        check("tidegate bench compare --ours a b --peer c d --figure answer_p99_ms", true);
+        check("tidegate bench compare --ours a", false);
+        check("tidegate bench empty --listen 127.0.0.1:0", true);
         check("tidegate querry x", false);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod source;
 pub(crate) mod spark;
-mod spinner;
+pub(crate) mod spinner;
 pub(crate) mod sql;
 pub(crate) mod tables;
 pub(crate) mod token;

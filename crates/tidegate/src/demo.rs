@@ -27,7 +27,7 @@ mod folder;
 mod found;
 mod gate;
 mod progress;
-mod random;
+pub(crate) mod random;
 mod report;
 mod rhythm;
 mod session;

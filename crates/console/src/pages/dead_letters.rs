@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Page, Place, Visitor, encoded, events, explore, grouped, shell};
-use crate::chart::{self, Series};
 use crate::events::literal;
+use crate::picture::{self, Series};
 
 /// Where a form is sent that puts them through again.
 pub const RECOVER_PATH: &str = "/dead-letters/recover";
@@ -184,7 +184,7 @@ fn count(row: &[Value], column: usize) -> u64 {
 fn days(rows: &[Vec<Value>]) -> Markup {
     let labels: Vec<String> = rows.iter().map(|row| text(row, 0).to_owned()).collect();
     let values = rows.iter().map(|row| Some(count(row, 1) as f64)).collect();
-    chart::bars(&labels, &[Series { name: "dead letters".to_owned(), values }])
+    picture::bars(&labels, &[Series { name: "dead letters".to_owned(), values }])
 }
 
 fn reasons(asked: &Asked, rows: &[Vec<Value>]) -> Markup {

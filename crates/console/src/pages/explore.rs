@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{Page, Place, encoded, grouped};
-use crate::chart::{self, Series};
+use crate::picture::{self, Series};
 
 /// Rows that are shown; files have all of them.
 pub const ROWS_MAX: usize = 1_000;
@@ -181,7 +181,7 @@ fn picture(answer: &Answer) -> Markup {
     html! {
         figure {
             figcaption { (answer.columns.last().map_or("", |column| &column.name)) " by " (answer.columns.first().map_or("", |column| &column.name)) }
-            @if is_time && labels.len() > 1 || labels.len() > BARS_MAX { (chart::lines(&labels, &series)) } @else { (chart::bars(&labels, &series)) }
+            @if is_time && labels.len() > 1 || labels.len() > BARS_MAX { (picture::lines(&labels, &series)) } @else { (picture::bars(&labels, &series)) }
         }
     }
 }
@@ -230,10 +230,10 @@ fn series(answer: &Answer) -> Option<(Vec<String>, Vec<Series>)> {
     if series.is_empty() || repeats || labels.len() < 2 && first.kind == Kind::Time {
         return None;
     }
-    if series.len() > chart::SERIES_MAX {
+    if series.len() > picture::SERIES_MAX {
         let total = |line: &Series| line.values.iter().flatten().sum::<f64>();
         series.sort_by(|a, b| total(b).total_cmp(&total(a)));
-        series.truncate(chart::SERIES_MAX);
+        series.truncate(picture::SERIES_MAX);
     }
     // Newest first is how people ask, and not how they read a line.
     if first.kind == Kind::Time && labels.windows(2).all(|pair| matches!(pair, [a, b] if a > b)) {
@@ -304,7 +304,7 @@ mod tests {
         );
         let many: Vec<Value> = (0..20).map(|number| json!(["1", format!("s{number}"), number])).chain([json!(["2", "s0", 0])]).collect();
         let (_, lines) = series(&answer(&[("day", Time), ("s", Other), ("n", Number)], many.into())).unwrap();
-        assert_eq!((lines.len(), lines[0].name.as_str()), (chart::SERIES_MAX, "s19"));
+        assert_eq!((lines.len(), lines[0].name.as_str()), (picture::SERIES_MAX, "s19"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{Page, Place, duration, grouped, size};
-use crate::chart;
+use crate::picture;
 
 /// What is known of the path.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +124,7 @@ pub fn part(overview: &Overview) -> Markup {
         @if !overview.history.is_empty() {
             figure {
                 figcaption { "Events received a second, over the last " (duration(i64::try_from(overview.history_seconds).unwrap_or_default() * 1_000_000)) }
-                (chart::sparkline(&overview.history, "events received a second"))
+                (picture::sparkline(&overview.history, "events received a second"))
             }
         }
         p.facts {

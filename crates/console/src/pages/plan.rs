@@ -8,8 +8,8 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{Page, Place, encoded, events, explore, grouped};
-use crate::chart;
 use crate::events::literal;
+use crate::picture;
 
 /// Days that are shown.
 pub const DAYS: u32 = 14;
@@ -119,10 +119,10 @@ fn picture(counts: &ByDay<'_>, days: &BTreeSet<&str>) -> Markup {
     let labels: Vec<String> = days.iter().map(|day| (*day).to_owned()).collect();
     let of = |pick: fn(&(u64, u64)) -> u64| days.iter().map(|day| Some(counts.get(day).map_or(0, pick) as f64)).collect();
     let series = [
-        chart::Series { name: "events".to_owned(), values: of(|(events, _)| *events) },
-        chart::Series { name: "breaking the plan".to_owned(), values: of(|(_, flagged)| *flagged) },
+        picture::Series { name: "events".to_owned(), values: of(|(events, _)| *events) },
+        picture::Series { name: "breaking the plan".to_owned(), values: of(|(_, flagged)| *flagged) },
     ];
-    chart::bars(&labels, &series)
+    picture::bars(&labels, &series)
 }
 
 fn table(label: &str, types: &[&str], plan: &Plan, found: &BTreeMap<&str, ByDay<'_>>, days: &BTreeSet<&str>) -> Markup {
@@ -143,7 +143,7 @@ fn table(label: &str, types: &[&str], plan: &Plan, found: &BTreeMap<&str, ByDay<
                             td.small {
                                 @if let Some(counts) = counts {
                                     @let values: Vec<f64> = days.iter().map(|day| counts.get(day).map_or(0, |(events, _)| *events) as f64).collect();
-                                    (chart::sparkline(&values, &format!("{event_type} by day")))
+                                    (picture::sparkline(&values, &format!("{event_type} by day")))
                                 }
                             }
                         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use console::picture::{self, Span};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,15 +16,9 @@ use crate::output::{self, Format};
 
 pub(super) const PAGE: &str = "report.html";
 pub(super) const DOCUMENT: &str = "report.json";
-const WIDTH: f64 = 1100.0;
-const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 60.0;
-const TOP: f64 = 10.0;
 /// Columns of the picture: of a longer run each is more than a second.
 const COLUMNS_MAX: usize = 520;
 const TICKS: u32 = 6;
-/// Lines above each other.
-const STEPS: u32 = 4;
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1d2733; --paper: #ffffff; --line: #c9d2dc; --yes: #2f6f9f; --fault: #d9822b; --good: #1f7a4d; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e3e9f0; --paper: #12181f; --line: #3a4653; --yes: #7db8e6; --fault: #e0a060; --good: #6fce9e; --bad: #ff8a80; } }
@@ -32,7 +27,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 .verdict { border-left: 6px solid var(--good); padding: .2rem 1rem; font-size: 1.15rem; } .verdict.bad { border-color: var(--bad); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.n, th.n { text-align: right; } .wide { overflow-x: auto; } .note { opacity: .8; } pre { overflow-x: auto; }
-svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; } .yes { fill: var(--yes); } .fault { fill: var(--fault); opacity: .3; } .after { fill: var(--fault); opacity: .12; } .axis { stroke: var(--line); }
+svg { width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; } .bar { fill: var(--yes); } .fault { fill: var(--fault); opacity: .3; } .after { fill: var(--fault); opacity: .12; } .axis { stroke: var(--line); }
 ";
 
 /// How far the run was at a time.
@@ -234,41 +229,16 @@ impl Report {
     }
 
     fn picture(&self) -> Markup {
-        let columns = columns(&self.samples, self.seconds);
-        let (width, bottom) = (WIDTH - LEFT - 10.0, TOP + HEIGHT);
-        let step = step(columns.iter().copied().fold(1.0, f64::max));
-        let most = step * f64::from(STEPS);
-        let x = |seconds: f64| LEFT + (seconds / self.seconds.max(1.0)).clamp(0.0, 1.0) * width;
-        let y = |rate: f64| bottom - rate / most * HEIGHT;
-        let every = width / columns.len().max(1) as f64;
-        html! {
-            svg viewBox={ "0 0 " (WIDTH) " " (bottom + 24.0) } role="img" aria-label="events acknowledged a second, with the faults" {
-                @for incident in &self.incidents {
-                    @let recovered = incident.ended + incident.caught_up_after.unwrap_or_default();
-                    rect.fault x=(place(x(incident.began))) width=(place((x(incident.ended) - x(incident.began)).max(1.0))) y=(TOP) height=(HEIGHT) { title { (incident.what) } }
-                    rect.after x=(place(x(incident.ended))) width=(place(x(recovered) - x(incident.ended))) y=(TOP) height=(HEIGHT) {}
-                }
-                @for tick in 0..=STEPS {
-                    @let rate = step * f64::from(tick);
-                    line.axis x1=(LEFT) x2=(WIDTH - 10.0) y1=(place(y(rate))) y2=(place(y(rate))) {}
-                    text x=(LEFT - 6.0) y=(place(y(rate) + 4.0)) text-anchor="end" { (format!("{rate:.0}")) }
-                }
-                @for (number, rate) in columns.iter().enumerate() {
-                    rect.yes x=(place(LEFT + every * number as f64)) width=(place(every.max(0.5))) y=(place(y(*rate))) height=(place(bottom - y(*rate))) {}
-                }
-                @for tick in 0..=TICKS {
-                    @let seconds = self.seconds * f64::from(tick) / f64::from(TICKS);
-                    text x=(place(x(seconds))) y=(bottom + 18.0) text-anchor=(if tick == TICKS { "end" } else { "middle" }) { (minutes(seconds)) }
-                }
-            }
-        }
+        let share = |seconds: f64| seconds / self.seconds.max(1.0);
+        let spans = self.incidents.iter().flat_map(|incident| {
+            let recovered = incident.ended + incident.caught_up_after.unwrap_or_default();
+            let span = |class, from, to| Span { class, from: share(from), to: share(to), title: incident.what.clone() };
+            [span("fault", incident.began, incident.ended), span("after", incident.ended, recovered)]
+        });
+        let labels: Vec<String> = (0..=TICKS).map(|tick| minutes(self.seconds * f64::from(tick) / f64::from(TICKS))).collect();
+        let about = "events acknowledged a second, with the faults";
+        picture::columns(&columns(&self.samples, self.seconds), &spans.collect::<Vec<_>>(), &labels, about)
     }
-}
-
-/// A round step of which [`STEPS`] reach over a value.
-fn step(most: f64) -> f64 {
-    let power = 10_f64.powf((most / f64::from(STEPS)).log10().floor());
-    [1.0, 2.0, 5.0, 10.0].iter().map(|times| times * power).find(|step| step * f64::from(STEPS) >= most).unwrap_or(10.0 * power)
 }
 
 /// Events a second, in as many columns as can be told apart.
@@ -308,10 +278,6 @@ fn minutes(seconds: f64) -> String {
 
 fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
-}
-
-fn place(value: f64) -> String {
-    format!("{value:.1}")
 }
 
 /// With a space between thousands.
@@ -398,7 +364,6 @@ mod tests {
         let samples = [(0.0, 0), (1.0, 10), (2.0, 30)].map(|(at, acknowledged)| Sample { at, acknowledged });
         assert_eq!(columns(&samples, 2.0), [10.0, 20.0]);
         assert_eq!(columns(&samples, 4_000.0).len(), COLUMNS_MAX);
-        assert_eq!([1.0, 4.0, 35_415.0, 81_000.0].map(step), [0.5, 1.0, 10_000.0, 50_000.0]);
         assert_eq!(spread([Some(1.0), None].into_iter()), "never");
     }
 }

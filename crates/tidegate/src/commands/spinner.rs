@@ -7,10 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// A spinner on the terminal; nothing where there is none.
 #[derive(Debug)]
-pub(super) struct Spinner(Option<ProgressBar>);
+pub(crate) struct Spinner(Option<ProgressBar>);
 
 impl Spinner {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
@@ -22,14 +22,14 @@ impl Spinner {
     }
 
     /// Says what it is at.
-    pub(super) fn say(&self, message: &str) {
+    pub(crate) fn say(&self, message: &str) {
         if let Some(bar) = &self.0 {
             bar.set_message(message.to_owned());
         }
     }
 
     /// Takes it away.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }
