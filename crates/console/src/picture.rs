@@ -64,7 +64,7 @@ impl Axis {
     }
 
     /// Round values on it.
-    fn ticks(&self) -> Vec<f64> {
+    pub(crate) fn ticks(&self) -> Vec<f64> {
         let span = self.to - self.from;
         let power = 10_f64.powf((span / 5.0).log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].iter().map(|times| times * power).find(|step| span / step <= 6.0).unwrap_or(span);

@@ -54,7 +54,7 @@ impl Replay {
         self.check_whole(lake, &names).await?;
         // Most of the way before the live stages stand still.
         self.catch_up(lake, config, watcher).await?;
-        let made = hold::during(lake, self.take_place(lake, config, &names, watcher)).await?;
+        let made = Box::pin(hold::during(lake, self.take_place(lake, config, &names, watcher))).await?;
         drop_build(lake, &self.into).await?;
         Ok(made)
     }

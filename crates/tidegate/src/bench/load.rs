@@ -327,7 +327,7 @@ impl Run {
                     }
                     if let Some(taken) = self.taken.as_ref().filter(|_| is_measured) {
                         // Where there is no room, this one is not among the samples.
-                        drop(taken.try_send(Taken { id: first.id, at: now }));
+                        _ = taken.try_send(Taken { id: first.id, at: now });
                     }
                 }
                 Some(false) => {}
