@@ -29,7 +29,8 @@ from pathlib import Path
 KEY = "tg_of_the_drill"
 READY_SECONDS_MAX = 600
 SILVER_SECONDS_MAX = 3600
-STOP_SECONDS_MAX = 600
+#: A stop brings everything to Gold first.
+STOP_SECONDS_MAX = 1800
 #: So many days the events are spread over: a table of one partition would be easier than most are.
 DAYS = 3
 #: What is sent while it is killed: small requests, so that many of them are in work.
@@ -73,6 +74,7 @@ class Platform:
         self.url = f"http://127.0.0.1:{self.port}"
         # Away from any settings of whoever runs this.
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))}
+        self.environment["TIDEGATE_SERVER__SHUTDOWN_TIMEOUT"] = f"{STOP_SECONDS_MAX}s"
         self.log = data.with_name(f"{data.name}.log")
         self.process: subprocess.Popen | None = None
 

@@ -290,9 +290,9 @@ def wait_for_silver(command, sample, expected: int) -> None:
 
 
 def report(options: argparse.Namespace, whole: Group, watched: list[Watched], traffic: Traffic) -> None:
-    version = "second" if whole.is_new else "first, which has no MemoryHigh"
+    version = "second version" if whole.is_new else "first version, which has no MemoryHigh"
     print(f"{options.before:,} events at once, then {options.rate:g} a second for {options.seconds} s, of {options.event_bytes} bytes: {traffic.taken:,} taken, {traffic.put_off:,} requests put off.")
-    print(f"A machine of {options.memory_mib} MiB, {options.system_mib} of them the system's; cgroups of the {version} version; swap: {swap_mib()} MiB.\n")
+    print(f"A machine of {options.memory_mib} MiB, {options.system_mib} of them the system's; cgroups of the {version}; swap: {swap_mib()} MiB.\n")
     print("| | `MemoryHigh` | `MemoryMax` | peak of the group, with page cache | resident | of that not backed by files | times at a bound | killed |\n|---|---|---|---|---|---|---|---|")
     for one in watched:
         print(one.line())

@@ -157,6 +157,8 @@ fn own_settings(args: &DemoArgs, folder: &Folder, start: Timestamp) -> anyhow::R
     settings.server.listen.clone_from(&args.listen);
     settings.console.listen = Some("127.0.0.1:0".to_owned());
     settings.pipeline.experiments = Some(experiment::define(folder.path(), start)?);
+    // Days are held against days: from midnight, where the history ends, to the live traffic there are hours that nobody was silent in.
+    settings.pipeline.anomaly_window = Duration::from_secs(24 * 60 * 60);
     Ok(settings)
 }
 

@@ -18,9 +18,12 @@ const HISTORY_MS_MAX = 600_000
 const LIVE_MS = 20_000
 const BY_HOUR = "SELECT date_trunc('hour', event_time) AS hour, event_type, count(*) AS events FROM silver.events GROUP BY 1, 2 ORDER BY 1"
 
-/** Each picture: the page it is of, what has to be there, and how high it is. */
+/** Pages that follow what comes have something to show by then. */
+const LOOK_MS = 3_000
+
+/** Each picture: the page it is of, what has to be there, how high it is, and for how long it is looked at before. */
 const PAGES = [
-  { name: 'overview', path: '/', wait: 'tr[data-source=demo-web]', height: 820 },
+  { name: 'overview', path: '/', wait: 'tr[data-source=demo-web]', height: 820, look: 15_000 },
   { name: 'events', path: '/events', wait: '#events tr', height: 900 },
   { name: 'explore', path: `/explore?${new URLSearchParams({ sql: BY_HOUR })}`, wait: 'figure svg', height: 900 },
   { name: 'plan', path: '/plan', wait: 'tr[data-type=page_view]', height: 760 },
@@ -87,12 +90,11 @@ class Demo {
   }
 }
 
-async function take(page, console, { name, path, wait, height }, folder) {
+async function take(page, console, { name, path, wait, height, look = LOOK_MS }, folder) {
   await page.setViewport({ width: 1280, height })
   await page.goto(console + path)
   await page.waitForSelector(wait, SHOWN)
-  // A page that follows what comes has something to show.
-  await sleep(3_000)
+  await sleep(look)
   await page.screenshot({ path: join(folder, `${name}.png`) })
   process.stderr.write(`${name}.png\n`)
 }
