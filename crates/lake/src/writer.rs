@@ -11,7 +11,9 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use crate::error::Error;
 use crate::options::Options;
+use crate::partition::Part;
 use crate::stats::Stats;
 
 /// Rows of a row group: a reader skips or reads a group as a whole, and the writer holds one in memory.
@@ -104,6 +106,28 @@ impl Encoder {
         };
         Ok(self.open.insert(open))
     }
+}
+
+/// The files of these rows of a table, each with the values of its partition. `schema` is without the partition columns.
+pub(crate) fn encode(
+    table: &str,
+    parts: Vec<Part>,
+    schema: &SchemaRef,
+    stats_columns: &Arc<[String]>,
+    options: &Options,
+) -> Result<Vec<(Vec<Option<String>>, Encoded)>, Error> {
+    let refuse = |error: ParquetError| Error::schema(table, format!("the rows cannot be encoded: {error}"));
+    let mut encoded = Vec::new();
+    for part in parts {
+        let mut encoder = Encoder::new(Arc::clone(schema), Arc::clone(stats_columns), options).map_err(refuse)?;
+        let mut files = Vec::new();
+        for batch in &part.batches {
+            encoder.write(batch, &mut files).map_err(refuse)?;
+        }
+        files.extend(encoder.finish().map_err(refuse)?);
+        encoded.extend(files.into_iter().map(|file| (part.values.clone(), file)));
+    }
+    Ok(encoded)
 }
 
 fn properties(schema: &Schema, options: &Options) -> Result<WriterProperties, ParquetError> {
