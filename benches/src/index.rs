@@ -35,6 +35,11 @@ impl Held {
         Ok(Self { index: rebuild.finish(0)?, _folder: folder })
     }
 
+    // A closure that had only the index would leave the folder behind, which goes then.
+    fn index(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
     fn empty() -> Result<Self> {
         Self::rebuilt(|_| Ok(()))
     }
@@ -59,7 +64,7 @@ pub(crate) fn fresh(events: usize) -> Result<Round> {
     Ok(Box::new(move || {
         let keys: Vec<_> = (next..).take(events).map(|number| key(number, today)).collect();
         next += events as u64;
-        Ok(held.index.probe(&keys)?.iter().filter(|known| known.is_none()).count())
+        Ok(held.index().probe(&keys)?.iter().filter(|known| known.is_none()).count())
     }))
 }
 
@@ -69,7 +74,7 @@ pub(crate) fn copies(events: usize) -> Result<Round> {
     let (mut held, today) = (Held::with_history()?, shard(0));
     let first = (DAYS - 1) * KNOWN_A_DAY;
     let keys: Vec<_> = (first..).take(events).map(|number| key(number, today)).collect();
-    Ok(Box::new(move || Ok(held.index.probe(&keys)?.iter().flatten().count())))
+    Ok(Box::new(move || Ok(held.index().probe(&keys)?.iter().flatten().count())))
 }
 
 /// Ids that are new are taken in.
@@ -77,14 +82,14 @@ pub(crate) fn insert(events: usize) -> Result<Round> {
     let (mut held, today) = (Held::empty()?, shard(0));
     let (mut next, mut version) = (STRANGERS, 0);
     Ok(Box::new(move || {
-        if held.index.stats().identities >= INSERTED_MAX {
+        if held.index().stats().identities >= INSERTED_MAX {
             (held, version) = (Held::empty()?, 0);
         }
-        let before = held.index.stats().identities;
+        let before = held.index().stats().identities;
         let entries: Vec<_> = (next..).take(events).map(|number| entry(number, today)).collect();
         (next, version) = (next + events as u64, version + 1);
-        held.index.insert(version, &entries)?;
-        Ok(usize::try_from(held.index.stats().identities - before)?)
+        held.index().insert(version, &entries)?;
+        Ok(usize::try_from(held.index().stats().identities - before)?)
     }))
 }
 

@@ -30,23 +30,23 @@ pub struct Loop {
 
 /// All of them, along the data path.
 pub const LOOPS: [Loop; 17] = [
-    Loop { name: "parse-one", events: 1, rounds: 1_000, begin: gate::parse },
+    Loop { name: "parse-one", events: 1, rounds: 500, begin: gate::parse },
     Loop { name: "parse-batch", events: 500, rounds: 2, begin: gate::parse },
-    Loop { name: "gate-one", events: 1, rounds: 500, begin: gate::native },
-    Loop { name: "gate-batch", events: gate::SIFTED_HERE, rounds: 20, begin: gate::native },
-    Loop { name: "gate-segment", events: gate::SIFTED_HERE, rounds: 20, begin: gate::segment },
-    Loop { name: "record-write", events: 500, rounds: 10, begin: gate::write },
-    Loop { name: "record-read", events: 500, rounds: 10, begin: gate::read },
+    Loop { name: "gate-one", events: 1, rounds: 300, begin: gate::native },
+    Loop { name: "gate-batch", events: gate::SIFTED_HERE, rounds: 15, begin: gate::native },
+    Loop { name: "gate-segment", events: gate::SIFTED_HERE, rounds: 15, begin: gate::segment },
+    Loop { name: "record-write", events: 500, rounds: 8, begin: gate::write },
+    Loop { name: "record-read", events: 500, rounds: 8, begin: gate::read },
     Loop { name: "bronze", events: 500, rounds: 20, begin: transform::bronze },
     Loop { name: "silver-refine", events: 500, rounds: 2, begin: transform::refine },
     Loop { name: "silver-choose", events: 500, rounds: 20, begin: transform::choose },
     Loop { name: "dedup-fresh", events: 500, rounds: 100, begin: index::fresh },
     Loop { name: "dedup-copies", events: 500, rounds: 20, begin: index::copies },
     Loop { name: "dedup-insert", events: 500, rounds: 60, begin: index::insert },
-    Loop { name: "digest-identities", events: 500, rounds: 30, begin: transform::digest_identities },
-    Loop { name: "digest-rows", events: 500, rounds: 10, begin: transform::digest_rows },
-    Loop { name: "gold-decimal", events: 500, rounds: 20, begin: transform::decimals },
-    Loop { name: "parquet", events: 4_000, rounds: 1, begin: transform::parquet },
+    Loop { name: "digest-identities", events: 500, rounds: 40, begin: transform::digest_identities },
+    Loop { name: "digest-rows", events: 500, rounds: 4, begin: transform::digest_rows },
+    Loop { name: "gold-decimal", events: 500, rounds: 8, begin: transform::decimals },
+    Loop { name: "parquet", events: 2_000, rounds: 2, begin: transform::parquet },
 ];
 
 impl Loop {

@@ -1,6 +1,6 @@
 //! `cargo xtask instructions`: how many instructions an event takes in each inner loop of `benches`, counted by callgrind and held to the figures of `benches/instructions.txt`.
 //!
-//! A loop is run twice, with so many rounds and with twice as many: the difference is the loop alone, without the start of the program and the making of its input. Time on a clock has no part in it.
+//! Counted is the loop alone, without the start of the program and the making of its input. Time on a clock has no part in it.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -21,6 +21,8 @@ Usage: cargo xtask instructions [LOOP...] [--write]
 const WANTED: &str = "valgrind counts the instructions (on Debian and Ubuntu: apt-get install valgrind)";
 /// Where the figures stand, from the root of the repository.
 const FILE: &str = "benches/instructions.txt";
+/// The function of the program that is counted, with what it calls.
+const COUNTED: &str = "*instructions::counted*";
 /// The line of the file that says what, beside the sources, the figures hang on.
 const KIND: &str = "kind: ";
 /// A figure may be so much above that of the file, and so much below it before it is worth writing.
@@ -97,7 +99,7 @@ pub(crate) fn run(place: &Place, arguments: &[String]) -> Result<()> {
         if findings.problems.is_empty() {
             return Ok(());
         }
-        let look = format!("callgrind_annotate --inclusive=yes {}", place.counts().join("LOOP.more.out").display());
+        let look = format!("callgrind_annotate --inclusive=yes {}", place.counts().join("LOOP.out").display());
         bail!(
             "{}\nwhere they go: {look}\nwhere the change is meant to cost that: cargo xtask instructions --write, and say why in the commit",
             findings.problems.join("\n")
@@ -135,22 +137,18 @@ fn tool(place: &Place, name: &str) -> Result<Command> {
 
 /// Instructions for one event of a loop.
 fn count(place: &Place, inner: &Loop) -> Result<u64> {
-    let fewer = total(place, inner, inner.rounds, "fewer")?;
-    let more = total(place, inner, inner.rounds * 2, "more")?;
-    let of_rounds = more.checked_sub(fewer).with_context(|| format!("{}: twice as many rounds took fewer instructions", inner.name))?;
-    let events = inner.events * inner.rounds;
-    Ok((of_rounds + events / 2) / events)
-}
-
-/// Instructions of a run of so many rounds.
-fn total(place: &Place, inner: &Loop, rounds: u64, which: &str) -> Result<u64> {
-    let file = place.counts().join(format!("{}.{which}.out", inner.name));
+    let file = place.counts().join(format!("{}.out", inner.name));
     let mut callgrind = tool(place, "callgrind")?;
     // A percent sign stands for something there.
     callgrind.arg(format!("--callgrind-out-file={}", file.display().to_string().replace('%', "%%")));
-    output(callgrind.arg(place.instructions()).args([&inner.name, &rounds.to_string()]))?;
+    callgrind.arg(format!("--toggle-collect={COUNTED}")).arg(place.instructions());
+    output(callgrind.args([&inner.name, &inner.rounds.to_string()]))?;
     let profile = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-    totals(&profile).with_context(|| format!("{} does not say how many instructions there were", file.display()))
+    let events = inner.events * inner.rounds;
+    match totals(&profile) {
+        Some(total) if total > events => Ok((total + events / 2) / events),
+        _ => bail!("callgrind counted nothing of {}; is the program without its names ({COUNTED})? see {}", inner.name, file.display()),
+    }
 }
 
 /// The sum that a profile of callgrind ends with.

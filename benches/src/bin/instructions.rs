@@ -1,10 +1,10 @@
-//! Runs one inner loop for so many rounds, for callgrind to count its instructions: `cargo xtask instructions` starts it, and takes the figures of two numbers of rounds apart.
+//! Runs one inner loop for so many rounds, for callgrind to count its instructions: `cargo xtask instructions` starts it.
 
 use std::hint::black_box;
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result, bail};
-use benches::LOOPS;
+use benches::{LOOPS, Round};
 
 const USAGE: &str = "\
 Usage: instructions NAME ROUNDS  runs a loop
@@ -28,7 +28,12 @@ fn main() -> Result<()> {
 
 fn run(name: &str, rounds: usize) -> Result<()> {
     let inner = LOOPS.iter().find(|inner| inner.name == name).with_context(|| format!("{name:?} is no loop; `list` names them"))?;
-    let mut round = inner.begin()?;
+    counted(&mut inner.begin()?, rounds)
+}
+
+/// What callgrind counts: it is told to by this name.
+#[inline(never)]
+fn counted(round: &mut Round, rounds: usize) -> Result<()> {
     for _ in 0..rounds {
         black_box(round()?);
     }
