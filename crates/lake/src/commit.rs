@@ -24,7 +24,7 @@ use crate::log::{self, COMMIT_ID_KEY};
 use crate::partition::{self, Part};
 use crate::reader::location;
 use crate::table::{Commit, Committed, Table};
-use crate::writer::{self, Encoded};
+use crate::writer::{self, Encoded, Placed};
 use crate::{maintain, metrics};
 
 /// The pause after an error of the store never grows beyond this.
@@ -192,7 +192,7 @@ impl Table {
     }
 
     /// Puts encoded files into their folders.
-    pub(crate) async fn upload(&self, files: Vec<(Vec<Option<String>>, Encoded)>, data_change: bool) -> Result<Vec<NewFile>, Error> {
+    pub(crate) async fn upload(&self, files: Vec<Placed>, data_change: bool) -> Result<Vec<NewFile>, Error> {
         let named: Vec<(NewFile, Vec<u8>)> = files.into_iter().map(|(values, file)| self.name_file(values, file, data_change)).collect();
         let paths: Vec<String> = named.iter().map(|(file, _)| file.add.path.clone()).collect();
         let store = self.home.store();

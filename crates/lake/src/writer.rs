@@ -30,6 +30,9 @@ pub(crate) struct Encoded {
     pub(crate) stats: String,
 }
 
+/// A file, and the values of the partition that its rows are of.
+pub(crate) type Placed = (Vec<Option<String>>, Encoded);
+
 /// Writes batches of one schema into as many files as the bounds ask for.
 #[derive(Debug)]
 pub(crate) struct Encoder {
@@ -108,14 +111,14 @@ impl Encoder {
     }
 }
 
-/// The files of these rows of a table, each with the values of its partition. `schema` is without the partition columns.
+/// The files of these rows of a table. `schema` is without the partition columns.
 pub(crate) fn encode(
     table: &str,
     parts: Vec<Part>,
     schema: &SchemaRef,
     stats_columns: &Arc<[String]>,
     options: &Options,
-) -> Result<Vec<(Vec<Option<String>>, Encoded)>, Error> {
+) -> Result<Vec<Placed>, Error> {
     let refuse = |error: ParquetError| Error::schema(table, format!("the rows cannot be encoded: {error}"));
     let mut encoded = Vec::new();
     for part in parts {
