@@ -1,12 +1,13 @@
 //! `cargo xtask`: the commands that people and CI use to check the repository.
 //!
-//! It runs tools and says what is missing. It never changes a tracked file, and writes only below the target folder.
+//! It runs tools and says what is missing. It changes no tracked file but the one that `instructions --write` is for, and writes only below the target folder.
 
 mod chaos;
 mod clients;
 mod dist;
 mod docs;
 mod fuzz;
+mod instructions;
 mod lint;
 mod place;
 mod rust;
@@ -31,13 +32,14 @@ Usage: cargo xtask <COMMAND>
 
 Commands:
   test           all tests: Rust, then Spark, then the SDK and the real clients of Python, then those of Node
-  test rust      the tests of all crates, the Rust SDK's against the product
+  test rust      the tests of all crates, the Rust SDK's against the product; then instructions, where valgrind is installed
   test spark     the Spark job, on a cluster of its own, beside the workers
   test python    the Python SDK, the Python clients, the converters in examples/, the commands of the documents and what is in deploy/; the statistics beside other packages
   test node      the TypeScript SDK and the Node clients, against the product
   simulate       the whole path by seeds, with processes that die and stores that fail; what can be added: simulate --help
   chaos          faults for minutes on end, on Kafka, an S3 server, a gate and two workers, every event counted; what can be added: chaos --help
   fuzz           the decoders under random input, for a minute each; needs a nightly compiler and cargo-fuzz; what can be added: fuzz --help
+  instructions   the instructions that an event takes in each inner loop, held to those of before; needs valgrind; what can be added: instructions --help
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
   screenshots    the pictures of the console, of a demo that runs, below the target folder
   docs           the documents as a site, by mdbook, below the target folder
@@ -70,6 +72,8 @@ enum Command {
     Chaos(Vec<String>),
     /// With the targets, and for how long.
     Fuzz(Vec<String>),
+    /// With the loops, and whether the figures are to be written.
+    Instructions(Vec<String>),
 }
 
 /// Which tests.
@@ -88,6 +92,7 @@ impl Command {
             ["chaos", rest @ ..] => Self::Chaos(rest.iter().copied().map(str::to_owned).collect()),
             ["dist", rest @ ..] => Self::Dist(rest.iter().copied().map(str::to_owned).collect()),
             ["fuzz", rest @ ..] => Self::Fuzz(rest.iter().copied().map(str::to_owned).collect()),
+            ["instructions", rest @ ..] => Self::Instructions(rest.iter().copied().map(str::to_owned).collect()),
             ["simulate", rest @ ..] => Self::Simulate(rest.iter().copied().map(str::to_owned).collect()),
             [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help,
             ["lint"] => Self::Lint,
@@ -125,6 +130,7 @@ impl Command {
             Self::Up(folder) => up::run(place, folder)?,
             Self::Chaos(arguments) => chaos::run(place, &arguments)?,
             Self::Fuzz(arguments) => fuzz::run(place, &arguments)?,
+            Self::Instructions(arguments) => instructions::run(place, &arguments)?,
             Self::Simulate(arguments) => rust::simulate(place, &arguments)?,
             Self::Check => {
                 lint::run_all(place)?;
@@ -148,6 +154,7 @@ fn test(place: &Place, suite: Suite) -> Result<()> {
     if let Some(servers) = &servers {
         if let Some(prometheus) = &prometheus {
             rust::test(place, servers, prometheus)?;
+            instructions::run_if_possible(place)?;
         }
         if let Some(python) = &python {
             if includes(Suite::Spark) {
@@ -218,6 +225,8 @@ mod tests {
         check("upgrade --from x.tar.gz", Some(Command::Upgrade(Some(PathBuf::from("x.tar.gz")))));
         check("upgrade x.tar.gz", None);
         check("fuzz json --jobs 2", Some(Command::Fuzz(vec!["json".to_owned(), "--jobs".to_owned(), "2".to_owned()])));
+        check("instructions parse-one --write", Some(Command::Instructions(vec!["parse-one".to_owned(), "--write".to_owned()])));
+        check("instructions --help", Some(Command::Instructions(vec!["--help".to_owned()])));
         check("test java", None);
         check("lint rust", None);
     }

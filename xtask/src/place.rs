@@ -41,6 +41,11 @@ impl Place {
         self.release.join(format!("simulation{}", env::consts::EXE_SUFFIX))
     }
 
+    /// What runs an inner loop to have its instructions counted.
+    pub(crate) fn instructions(&self) -> PathBuf {
+        self.release.join(format!("instructions{}", env::consts::EXE_SUFFIX))
+    }
+
     /// An example of a crate.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
         self.release.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX))
@@ -64,6 +69,11 @@ impl Place {
     /// Where `chaos` has the servers' data.
     pub(crate) fn chaos(&self) -> PathBuf {
         self.kept().join("chaos")
+    }
+
+    /// Where `instructions` has what callgrind counted.
+    pub(crate) fn counts(&self) -> PathBuf {
+        self.kept().join("callgrind")
     }
 
     /// Where `sbom` has the copy that it works on, and what it makes.

@@ -24,7 +24,7 @@ use crate::log::{self, COMMIT_ID_KEY};
 use crate::partition::{self, Part};
 use crate::reader::location;
 use crate::table::{Commit, Committed, Table};
-use crate::writer::{Encoded, Encoder};
+use crate::writer::{self, Encoded, Placed};
 use crate::{maintain, metrics};
 
 /// The pause after an error of the store never grows beyond this.
@@ -184,28 +184,15 @@ impl Table {
     /// Writes the rows into files of their partitions. They are no part of the table before a commit names them.
     pub(crate) async fn write(&self, parts: Vec<Part>, data_change: bool) -> Result<Vec<NewFile>, Error> {
         let (schema, stats_columns) = (Arc::clone(&self.shape.data_schema), Arc::clone(&self.shape.stats_columns));
-        let options = Arc::clone(&self.home.options);
-        let encode = move || {
-            let mut encoded = Vec::new();
-            for part in parts {
-                let mut encoder = Encoder::new(Arc::clone(&schema), Arc::clone(&stats_columns), &options)?;
-                let mut files = Vec::new();
-                for batch in &part.batches {
-                    encoder.write(batch, &mut files)?;
-                }
-                files.extend(encoder.finish()?);
-                encoded.extend(files.into_iter().map(|file| (part.values.clone(), file)));
-            }
-            Ok::<_, parquet::errors::ParquetError>(encoded)
-        };
+        let (table, options) = (Arc::clone(&self.home.name), Arc::clone(&self.home.options));
+        let encode = move || writer::encode(&table, parts, &schema, &stats_columns, &options);
         // Encoding works the processor for long: not among the tasks that answer clients.
-        let encoded = tokio::task::spawn_blocking(encode).await.map_err(|error| Error::store("encode rows", error))?;
-        let encoded = encoded.map_err(|error| Error::schema(self.name(), format!("the rows cannot be encoded: {error}")))?;
+        let encoded = tokio::task::spawn_blocking(encode).await.map_err(|error| Error::store("encode rows", error))??;
         self.upload(encoded, data_change).await
     }
 
     /// Puts encoded files into their folders.
-    pub(crate) async fn upload(&self, files: Vec<(Vec<Option<String>>, Encoded)>, data_change: bool) -> Result<Vec<NewFile>, Error> {
+    pub(crate) async fn upload(&self, files: Vec<Placed>, data_change: bool) -> Result<Vec<NewFile>, Error> {
         let named: Vec<(NewFile, Vec<u8>)> = files.into_iter().map(|(values, file)| self.name_file(values, file, data_change)).collect();
         let paths: Vec<String> = named.iter().map(|(file, _)| file.add.path.clone()).collect();
         let store = self.home.store();

@@ -49,4 +49,3 @@ pub use s3::S3Options;
 pub use spec::TableSpec;
 pub use table::{Commit, Committed, Table};
 pub use take_over::Keep;
-pub use writer::encode;

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options, take_record_batch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{Row, RowConverter, Rows, SortField};
+
+use crate::error::Error;
+use crate::schema;
 
 /// The folder of rows whose partition column is null.
 const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -19,6 +22,12 @@ pub(crate) struct Part {
     pub(crate) values: Vec<Option<String>>,
     /// The rows without the partition columns, in the order they were given.
     pub(crate) batches: Vec<RecordBatch>,
+}
+
+/// Rows of a table, as its schema has them, divided by its partition columns.
+pub(crate) fn divide(table: &str, schema: &SchemaRef, partition_by: &[String], batches: &[RecordBatch]) -> Result<Vec<Part>, Error> {
+    let conformed = batches.iter().map(|batch| schema::conform(table, schema, batch)).collect::<Result<Vec<_>, _>>()?;
+    split(&conformed, partition_by).map_err(|error| Error::schema(table, error.to_string()))
 }
 
 /// Divides rows by the values of the partition columns. Parts are ordered by those values; rows keep their order.

@@ -47,18 +47,23 @@ impl Shape {
         check_format(name, metadata)?;
         let schema = Arc::new(schema::from_delta(name, state.schema().as_ref())?);
         let partition_by = metadata.partition_columns().to_vec();
-        let data = schema.fields().iter().filter(|field| !partition_by.contains(field.name())).cloned().collect::<Vec<_>>();
         let property = |key: &str| metadata.configuration().get(key);
         let stats_columns: Vec<String> =
             property(STATS_COLUMNS).map(|columns| columns.split(',').map(|column| column.trim().to_owned()).collect()).unwrap_or_default();
         Ok(Self {
+            data_schema: in_files(&schema, &partition_by),
             schema,
-            data_schema: Arc::new(Schema::new(data)),
             partition_by,
             stats_columns: stats_columns.into(),
             checkpoint_interval: state.table_config().checkpoint_interval.map_or(CHECKPOINT_INTERVAL, |interval| interval.get()),
         })
     }
+}
+
+/// The columns that are in the files of a table.
+pub(crate) fn in_files(schema: &Schema, partition_by: &[String]) -> SchemaRef {
+    let fields = schema.fields().iter().filter(|field| !partition_by.contains(field.name())).cloned();
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Refuses a table that a newer version of this program has made something else of: to write to it would spoil it, and to read it would give what is not there.

@@ -1,8 +1,11 @@
 //! What a table is to look like.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::error::Error;
+use crate::options::Options;
+use crate::{partition, shape, writer};
 
 /// What a table is to look like. [`crate::Lake::table`] makes it so.
 #[derive(Debug, Clone)]
@@ -43,6 +46,17 @@ impl TableSpec {
     pub fn with_checkpoint_interval(mut self, versions: u64) -> Self {
         self.checkpoint_interval = Some(versions);
         self
+    }
+
+    /// The Parquet files that [`crate::Table::append`] would put these rows into, as their bytes. Nothing is stored: it is for measuring what encoding takes and comes to.
+    ///
+    /// # Errors
+    /// `Schema` when the rows do not fit.
+    pub fn encode(&self, batches: &[RecordBatch], options: &Options) -> Result<Vec<Vec<u8>>, Error> {
+        let parts = partition::divide(&self.name, &self.schema, &self.partition_by, batches)?;
+        let schema = shape::in_files(&self.schema, &self.partition_by);
+        let encoded = writer::encode(&self.name, parts, &schema, &self.stats_columns.clone().into(), options)?;
+        Ok(encoded.into_iter().map(|(_, file)| file.bytes).collect())
     }
 
     pub(crate) fn validate(&self) -> Result<(), Error> {

@@ -18,8 +18,8 @@ use crate::conflict::Replaces;
 use crate::error::Error;
 use crate::log::{self, Entry};
 use crate::options::Options;
+use crate::partition;
 use crate::shape::Shape;
-use crate::{partition, schema};
 
 mod reading;
 
@@ -242,9 +242,7 @@ impl Table {
     }
 
     fn divide(&self, batches: &[RecordBatch]) -> Result<Vec<partition::Part>, Error> {
-        let conformed =
-            batches.iter().map(|batch| schema::conform(self.name(), &self.shape.schema, batch)).collect::<Result<Vec<_>, _>>()?;
-        partition::split(&conformed, &self.shape.partition_by).map_err(|error| Error::schema(self.name(), error.to_string()))
+        partition::divide(self.name(), &self.shape.schema, &self.shape.partition_by, batches)
     }
 
     /// Makes sure that this handle may decide: its last commit is settled, its version is still in the log, and the progress is as its owner knows it.

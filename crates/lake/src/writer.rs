@@ -13,7 +13,7 @@ use parquet::schema::types::ColumnPath;
 
 use crate::error::Error;
 use crate::options::Options;
-use crate::spec::TableSpec;
+use crate::partition::Part;
 use crate::stats::Stats;
 
 /// Rows of a row group: a reader skips or reads a group as a whole, and the writer holds one in memory.
@@ -29,6 +29,9 @@ pub(crate) struct Encoded {
     /// Its statistics as the log keeps them.
     pub(crate) stats: String,
 }
+
+/// A file, and the values of the partition that its rows are of.
+pub(crate) type Placed = (Vec<Option<String>>, Encoded);
 
 /// Writes batches of one schema into as many files as the bounds ask for.
 #[derive(Debug)]
@@ -108,6 +111,28 @@ impl Encoder {
     }
 }
 
+/// The files of these rows of a table. `schema` is without the partition columns.
+pub(crate) fn encode(
+    table: &str,
+    parts: Vec<Part>,
+    schema: &SchemaRef,
+    stats_columns: &Arc<[String]>,
+    options: &Options,
+) -> Result<Vec<Placed>, Error> {
+    let refuse = |error: ParquetError| Error::schema(table, format!("the rows cannot be encoded: {error}"));
+    let mut encoded = Vec::new();
+    for part in parts {
+        let mut encoder = Encoder::new(Arc::clone(schema), Arc::clone(stats_columns), options).map_err(refuse)?;
+        let mut files = Vec::new();
+        for batch in &part.batches {
+            encoder.write(batch, &mut files).map_err(refuse)?;
+        }
+        files.extend(encoder.finish().map_err(refuse)?);
+        encoded.extend(files.into_iter().map(|file| (part.values.clone(), file)));
+    }
+    Ok(encoded)
+}
+
 fn properties(schema: &Schema, options: &Options) -> Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
@@ -119,27 +144,6 @@ fn properties(schema: &Schema, options: &Options) -> Result<WriterProperties, Pa
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
     }
     Ok(properties.build())
-}
-
-/// Encodes rows as the data files of a table have them, in memory and nowhere else: for whoever measures what that costs. Returns how large each file would be, in bytes.
-/// The rows have the columns of the table, those it is partitioned by among them, and are not divided by these.
-///
-/// # Errors
-/// `Schema` when the rows do not fit, `Setting` when an option cannot be used.
-pub fn encode(spec: &TableSpec, options: &Options, batches: &[RecordBatch]) -> Result<Vec<u64>, Error> {
-    options.validate()?;
-    let refused = |error: String| Error::schema(&spec.name, format!("the rows cannot be encoded: {error}"));
-    let fields = spec.schema.fields().iter().enumerate();
-    let kept: Vec<usize> = fields.filter(|(_, field)| !spec.partition_by.contains(field.name())).map(|(place, _)| place).collect();
-    let schema = Arc::new(spec.schema.project(&kept).map_err(|error| refused(error.to_string()))?);
-    let mut encoder = Encoder::new(schema, spec.stats_columns.clone().into(), options).map_err(|error| refused(error.to_string()))?;
-    let mut files = Vec::new();
-    for batch in batches {
-        let batch = batch.project(&kept).map_err(|error| refused(error.to_string()))?;
-        encoder.write(&batch, &mut files).map_err(|error| refused(error.to_string()))?;
-    }
-    files.extend(encoder.finish().map_err(|error| refused(error.to_string()))?);
-    Ok(files.iter().map(|file| file.bytes.len() as u64).collect())
 }
 
 #[cfg(test)]

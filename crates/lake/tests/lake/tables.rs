@@ -25,6 +25,8 @@ async fn what_is_written_is_read_to_the_byte(place: Place) {
     let given = rows(0, &[MONDAY, MONDAY + 1, MONDAY, MONDAY + 1, MONDAY]);
     let made = table.append(vec![given.clone()], progress(&[("a", 5)])).await.unwrap();
     assert_eq!((made.version, made.rows, made.files), (1, 5, 2));
+    let encoded = spec().encode(std::slice::from_ref(&given), &Options::default()).unwrap();
+    assert_eq!((encoded.len(), encoded.iter().map(|file| file.len() as u64).sum::<u64>()), (2, made.bytes));
 
     let files = table.added(0, 1).await.unwrap();
     assert_eq!(

@@ -91,7 +91,8 @@ fn measure(report: &mut Report, folder: &Path, seconds: Duration, event_bytes: u
     for (name, cores) in [("one_core", 1), ("all_cores", machine::cores())] {
         report.set(&format!("parquet_{name}_events_per_second"), on_cores(cores, seconds, || encode(&rows))?);
     }
-    let written: u64 = lake::encode(&tables::bronze(), &Options::default(), &rows)?.iter().sum();
+    let files = tables::bronze().encode(&rows, &Options::default())?;
+    let written: usize = files.iter().map(Vec::len).sum();
     report.set("parquet_event_bytes", written as f64 / (BATCH_ROWS * BATCHES_OF_ROWS) as f64);
     spinner.end();
     Ok(syncs)
@@ -168,7 +169,7 @@ fn scan(events: &[Vec<u8>]) -> anyhow::Result<u64> {
 }
 
 fn encode(rows: &[RecordBatch]) -> anyhow::Result<u64> {
-    lake::encode(&tables::bronze(), &Options::default(), rows)?;
+    tables::bronze().encode(rows, &Options::default())?;
     Ok(rows.iter().map(|batch| batch.num_rows() as u64).sum())
 }
 
