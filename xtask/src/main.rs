@@ -1,7 +1,8 @@
 //! `cargo xtask`: the commands that people and CI use to check the repository.
 //!
-//! It runs tools and says what is missing. It never changes a tracked file, and writes only below the target folder.
+//! It runs tools and says what is missing. It never changes a tracked file, and writes only below the target folder; but for `bench`, where it is told so.
 
+mod bench;
 mod chaos;
 mod clients;
 mod docs;
@@ -35,6 +36,7 @@ Commands:
   test node      the TypeScript SDK and the Node clients, against the product
   simulate       the whole path by seeds, with processes that die and stores that fail; what can be added: simulate --help
   chaos          faults for minutes on end, on Kafka, an S3 server, a gate and two workers, every event counted; what can be added: chaos --help
+  bench          the product beside FastAPI, Kafka's own tools, Spark and the limits of this machine; what can be added: bench --help
   fuzz           the decoders under random input, for a minute each; needs a nightly compiler and cargo-fuzz; what can be added: fuzz --help
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
   docs           the documents as a site, by mdbook, below the target folder
@@ -60,6 +62,8 @@ enum Command {
     Chaos(Vec<String>),
     /// With the targets, and for how long.
     Fuzz(Vec<String>),
+    /// With the scenarios, and how often and how long.
+    Bench(Vec<String>),
 }
 
 /// Which tests.
@@ -75,6 +79,7 @@ enum Suite {
 impl Command {
     fn parse(arguments: &[&str]) -> Option<Self> {
         Some(match arguments {
+            ["bench", rest @ ..] => Self::Bench(rest.iter().copied().map(str::to_owned).collect()),
             ["chaos", rest @ ..] => Self::Chaos(rest.iter().copied().map(str::to_owned).collect()),
             ["fuzz", rest @ ..] => Self::Fuzz(rest.iter().copied().map(str::to_owned).collect()),
             ["simulate", rest @ ..] => Self::Simulate(rest.iter().copied().map(str::to_owned).collect()),
@@ -104,6 +109,7 @@ impl Command {
             Self::Up(folder) => up::run(place, folder)?,
             Self::Chaos(arguments) => chaos::run(place, &arguments)?,
             Self::Fuzz(arguments) => fuzz::run(place, &arguments)?,
+            Self::Bench(arguments) => bench::run(place, &arguments)?,
             Self::Simulate(arguments) => rust::simulate(place, &arguments)?,
             Self::Check => {
                 lint::run_all(place)?;
@@ -192,6 +198,8 @@ mod tests {
         check("simulate --seed 7", Some(Command::Simulate(vec!["--seed".to_owned(), "7".to_owned()])));
         check("simulate --help", Some(Command::Simulate(vec!["--help".to_owned()])));
         check("fuzz json --jobs 2", Some(Command::Fuzz(vec!["json".to_owned(), "--jobs".to_owned(), "2".to_owned()])));
+        check("bench --scenario silver", Some(Command::Bench(vec!["--scenario".to_owned(), "silver".to_owned()])));
+        check("bench", Some(Command::Bench(Vec::new())));
         check("test java", None);
         check("lint rust", None);
     }
