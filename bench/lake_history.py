@@ -1,7 +1,7 @@
 """Gives a Delta table a history: versions in which its files were replaced by copies of themselves, as joining files does it, again and again.
 
-Its rows stay what they are. What is made is what a long time makes: a log of many versions, and many files that are no part of the table any more, named in the log and in the
-checkpoint that the next writer makes of it.
+Its rows stay what they are. What is made is what a long time makes: a log of many versions, and many files that are no part of the table any more, named in
+the log and in the checkpoint that the next writer makes of it.
 
     python3 lake_history.py LAKE/bronze/events LAKE/silver/events --files 100000
 """

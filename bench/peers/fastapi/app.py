@@ -1,7 +1,7 @@
 """The ingestion API as one would write it in Python today: FastAPI, pydantic, aiokafka. What Tidegate's gate on Kafka is measured beside.
 
-It promises what the gate promises: success only once all in-sync replicas of Kafka have every event of the request. Beyond that it does less: no tracking plan, no dead letters,
-no limits, no spool.
+It promises what the gate promises: success only once all in-sync replicas of Kafka have every event of the request. Beyond that it does less: no tracking
+plan, no dead letters, no limits, no spool.
 
     PEER_BROKERS=127.0.0.1:9092 PEER_TOPIC=events uvicorn app:app --workers 2 --loop uvloop --http httptools --no-access-log
 """

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::broker;
 use super::comparison::{Comparison, Target as Aim};
@@ -57,7 +57,12 @@ fn measure(scene: &Scene<'_>, gate: &Product, data: &Path, settings: &Settings) 
     let (url, text) = (gate.url(), seconds.to_string());
     let arguments = ["delay", "--url", &url, "--key", KEY, "--rate", RATE, "--seconds", &text, "--batch", BATCH];
     // It begins with a fifth to warm up, and waits a while for what is late.
-    load::bench(scene, "delay", data, settings, &arguments, Duration::from_secs(u64::from(seconds) * 2 + 180))
+    let figures = load::bench(scene, "delay", data, settings, &arguments, Duration::from_secs(u64::from(seconds) * 2 + 180))?;
+    let missing = figures.get("missing")?;
+    if missing > 0.0 {
+        bail!("{missing} of {} events that were looked for were never seen in silver.events", figures.get("sampled")?);
+    }
+    Ok(figures)
 }
 
 fn delays(figures: &Figures) -> Result<Vec<Comparison>> {

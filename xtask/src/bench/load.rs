@@ -16,7 +16,7 @@ use super::usage::family;
 const PATIENCE: Duration = Duration::from_secs(60);
 const EVENTS_PATIENCE: Duration = Duration::from_secs(1_800);
 /// Of the scenarios with single events and with batches; of those with stages.
-pub(crate) const LARGE_EVENT_BYTES: u32 = 1_024;
+const LARGE_EVENT_BYTES: u32 = 1_024;
 const EVENT_BYTES: u32 = 850;
 /// What chance begins with: every run has the same events.
 const SEED: &str = "1";

@@ -236,7 +236,7 @@ mod tests {
 
     fn report(options: &Options) -> Report<'_> {
         let mut requests = Comparison::beside("FastAPI", "requests", "requests/s").target(Target::RatioAtLeast(10.0));
-        requests.round(12_345.6, 1000.0);
+        requests.round(12_500.0, 1000.0);
         let mut start = Comparison::alone("start to ready", "s").target(Target::AtMost(1.0));
         start.round_alone(1.25);
         let found = Found { comparisons: vec![requests, start], notes: vec!["acks=all on both sides".to_owned()] };
@@ -257,7 +257,7 @@ mod tests {
     fn people_see_a_table() {
         let options = Options::default();
         let page = report(&options).page();
-        let expect = "| single-kafka | requests | 12,346 requests/s | FastAPI | 1,000 requests/s | 12.3, **12.3**, 12.3 | ≥ 10 × | yes |\n\
+        let expect = "| single-kafka | requests | 12,500 requests/s | FastAPI | 1,000 requests/s | 12.5, **12.5**, 12.5 | ≥ 10 × | yes |\n\
                       | single-kafka | start to ready | 1.25 s |  |  |  | ≤ 1 s | no |\n\
                       | silver | could not be measured | | | | | | no |\n";
         assert!(page.contains(expect), "{page}");
@@ -270,7 +270,7 @@ mod tests {
         let options = Options::default();
         let json = Json::parse(&report(&options).json().to_string()).unwrap();
         let ratio = json.get("figures").and_then(|figures| figures.get("single-kafka: requests, FastAPI")).and_then(Json::number);
-        assert_eq!(ratio, Some(12.3456));
+        assert_eq!(ratio, Some(12.5));
         assert!(report(&options).picture().contains("single-kafka: requests / FastAPI"));
     }
 
