@@ -156,7 +156,7 @@ def rows_of(batches: list[dict[str, Any]]) -> int:
 
 def seconds_of(batches: list[dict[str, Any]]) -> float:
     """From the beginning of each to its end: offsets, plan, rows, commit."""
-    return sum(batch["durationMs"]["triggerExecution"] for batch in batches) / 1000
+    return float(sum(batch["durationMs"]["triggerExecution"] for batch in batches)) / 1000
 
 
 def parse() -> argparse.Namespace:

@@ -6,11 +6,12 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::comparison::{Comparison, Target as Aim};
 use super::http::sum_of;
 use super::ingest::{embedded, notes, target};
+use super::json::Json;
 use super::load::{self, Load};
 use super::product::{self, Product, Settings, command};
 use super::report::Found;
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Events a second of the platform's load, and events in a request.
 const RATE: u32 = 5_000;
 const BATCH: u32 = 100;
+/// The same where a few are enough.
+const FEW: u32 = 500;
 /// Files of the history, half of them in Bronze and half in Silver.
 const HISTORY_FILES_OF_A_TABLE: &str = "50000";
 /// After a load, until what was made in memory is written.
@@ -59,7 +62,7 @@ pub(crate) fn memory_and_start(scene: &Scene<'_>) -> Result<Found> {
         comparisons: vec![gate_memory, all_memory, start, late_start],
         notes: notes(&[
             "The gate under 64 connections with single events and 16 with batches of 500, each as fast as it answers; the platform under 5,000 events/s in batches of 100, as by default. The same for ten minutes is in delay-embedded.",
-            "The history is 1,000 versions each of Bronze and Silver in which 50,000 files were replaced, with a checkpoint of it; measured until /readyz says so.",
+            "The history: in Bronze and in Silver 50,000 files each were replaced, in some thousand versions, with a checkpoint of it; measured until /readyz says so.",
         ]),
     })
 }
@@ -67,9 +70,10 @@ pub(crate) fn memory_and_start(scene: &Scene<'_>) -> Result<Found> {
 /// A lake that is there for long: many versions, many files that were replaced, and a checkpoint.
 fn make_history(scene: &Scene<'_>, data: &Path, settings: &Settings) -> Result<()> {
     let steady = Load { batch: BATCH, rate: Some(RATE), ..Load::batches(3) };
-    // Many commits with a file each.
+    // Many commits with a file each, which nobody joins.
     let mut often = settings.clone();
     often.push(("TIDEGATE_PIPELINE__COMMIT_INTERVAL".to_owned(), "20ms".to_owned()));
+    often.push(("TIDEGATE_PIPELINE__COMPACTION_INTERVAL".to_owned(), "1h".to_owned()));
     let mut platform = Product::start(scene, "old-new", data, ALL_ROLES, &often)?;
     load::ingest(scene, "old-new", &target(&platform), steady)?;
     caught_up(&mut platform)?;
@@ -81,18 +85,39 @@ fn make_history(scene: &Scene<'_>, data: &Path, settings: &Settings) -> Result<(
     history.args(["--files", HISTORY_FILES_OF_A_TABLE]);
     to_end("lake_history.py", &mut history, &scene.kept("history"), PATIENCE)?;
 
-    // What goes on for long has made a checkpoint of all of it by its next versions.
+    // What goes on for long has made a checkpoint of all of it by its next versions. Each takes a while, so there are to be few.
+    let logs = ["bronze/events", "silver/events"].map(|table| lake.join(table).join("_delta_log"));
+    let made = logs.iter().map(|log| newest_version(log)).collect::<Result<Vec<_>>>()?;
     often.push(("TIDEGATE_LAKE__CHECKPOINT_INTERVAL".to_owned(), "1".to_owned()));
+    often.push(("TIDEGATE_PIPELINE__COMMIT_INTERVAL".to_owned(), "1s".to_owned()));
     let mut platform = Product::start(scene, "old-checkpoint", data, ALL_ROLES, &often)?;
-    load::ingest(scene, "old-checkpoint", &target(&platform), steady)?;
+    load::ingest(scene, "old-checkpoint", &target(&platform), Load { rate: Some(FEW), ..steady })?;
     caught_up(&mut platform)?;
     sleep(SETTLE);
-    for table in ["bronze/events", "silver/events"] {
-        let last = lake.join(table).join("_delta_log/_last_checkpoint");
-        fs::metadata(&last)
-            .with_context(|| format!("{} was not made: the start would be measured without a checkpoint", last.display()))?;
+    for (log, made) in logs.iter().zip(made) {
+        if checkpoint_version(log)? <= made {
+            bail!("{} has no checkpoint behind version {made}: the start would be measured without one", log.display());
+        }
     }
     Ok(())
+}
+
+/// The newest version that a log has a file of.
+fn newest_version(log: &Path) -> Result<f64> {
+    let mut newest = None;
+    for entry in fs::read_dir(log).with_context(|| format!("{} cannot be read", log.display()))? {
+        let name = entry?.file_name();
+        let version = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<u32>().ok());
+        newest = newest.max(version);
+    }
+    newest.map(f64::from).with_context(|| format!("{} has no versions", log.display()))
+}
+
+/// The version of the newest checkpoint.
+fn checkpoint_version(log: &Path) -> Result<f64> {
+    let file = log.join("_last_checkpoint");
+    let text = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+    Json::parse(&text)?.get("version").and_then(Json::number).with_context(|| format!("{} names no version", file.display()))
 }
 
 /// Waits until Silver has all that the gate of the same process has taken.
@@ -111,7 +136,7 @@ pub(crate) fn storage(scene: &Scene<'_>) -> Result<Found> {
     let mut gzip = Command::new("gzip");
     gzip.args(["-6", "--stdout"]).arg(&lines);
     let packed = to_end("gzip", &mut gzip, &scene.temporary("lines.gz"), PATIENCE)?;
-    let packed = fs::metadata(&packed.out).context("what gzip wrote cannot be found")?.len() as f64 / events;
+    let packed = fs::metadata(packed.out).context("what gzip wrote cannot be found")?.len() as f64 / events;
 
     let (data, settings) = (scene.folder("platform")?, product::settings(&[("TIDEGATE_PIPELINE__WATCH_INTERVAL", "1s")]));
     let mut platform = Product::start(scene, "platform", &data, ALL_ROLES, &settings)?;

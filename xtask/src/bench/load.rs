@@ -100,7 +100,7 @@ pub(crate) fn ingest(scene: &Scene<'_>, name: &str, target: &Target, load: Load)
     for process in family(target.process) {
         bench.args(["--pid", &process.to_string()]);
     }
-    bench.arg("--json").arg(&report).arg("--picture").arg(&picture);
+    bench.arg("--json").arg(&report).arg("--picture").arg(picture);
     let patience = PATIENCE + 2 * Duration::from_secs(load.seconds.into());
     to_end("tidegate bench ingest", &mut bench, &scene.kept(name), patience)?;
     let figures = Figures::read(&report)?;
@@ -155,7 +155,7 @@ fn write(scene: &Scene<'_>, file: &Path, events: u32, bytes: u32, [copies, late]
     bench.args(["bench", "events", "--count", &events.to_string(), "--event-bytes", &bytes.to_string()]);
     bench.args(["--copies", copies, "--late", late, "--seed", SEED]);
     let ended = to_end("tidegate bench events", &mut bench, &scene.temporary("events"), EVENTS_PATIENCE)?;
-    fs::rename(&ended.out, file).with_context(|| format!("{} cannot be written", file.display()))
+    fs::rename(ended.out, file).with_context(|| format!("{} cannot be written", file.display()))
 }
 
 /// Sends the events of a file to a gate, and returns when it has said yes to all.

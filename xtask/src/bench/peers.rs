@@ -74,7 +74,7 @@ pub(crate) fn spark(scene: &Scene<'_>, name: &str, kafka: &Kafka, topic: &str, t
     job.arg(scene.place.root().join("bench/peers/spark/stream.py"));
     job.arg(if table == Table::Bronze { "bronze" } else { "silver" });
     job.args(["--brokers", kafka.bootstrap(), "--topic", topic]).arg("--jars").arg(&engine.jars);
-    job.arg("--folder").arg(&folder).arg("--json").arg(&report);
+    job.arg("--folder").arg(folder).arg("--json").arg(&report);
     job.args(["--batch-records", &batch_records(scene.options.events).to_string()]);
     job.env("SPARK_LOCAL_IP", "127.0.0.1").env("PYSPARK_PYTHON", &engine.interpreter).env("PYTHONDONTWRITEBYTECODE", "1");
     to_end("Spark", &mut job, &scene.kept(name), SPARK_PATIENCE)?;

@@ -1,7 +1,5 @@
 //! The ratios as bars, in SVG: ours as a part of theirs, on a scale of powers of ten, with the target as a mark. Pure.
 
-use std::fmt::Write as _;
-
 use super::comparison::Spread;
 use super::report::shown;
 
