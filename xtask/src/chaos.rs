@@ -46,6 +46,7 @@ pub(crate) fn run(place: &Place, arguments: &[String]) -> Result<()> {
             secure: false,
             accounts: Vec::new(),
             properties: Vec::new(),
+            fast: false,
         };
         let mut kafka = Kafka::start_with(&folder.join("kafka"), &options)?;
         kafka.stop()?;

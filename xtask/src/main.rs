@@ -1,7 +1,9 @@
 //! `cargo xtask`: the commands that people and CI use to check the repository.
 //!
-//! It runs tools and says what is missing. It changes no tracked file but the one that `instructions --write` is for, and writes only below the target folder.
+//! It runs tools and says what is missing. It writes only below the target folder, and changes no tracked file unless it is told to: `instructions --write`,
+//! `bench --write-figures`.
 
+mod bench;
 mod chaos;
 mod clients;
 mod dist;
@@ -38,6 +40,7 @@ Commands:
   test node      the TypeScript SDK and the Node clients, against the product
   simulate       the whole path by seeds, with processes that die and stores that fail; what can be added: simulate --help
   chaos          faults for minutes on end, on Kafka, an S3 server, a gate and two workers, every event counted; what can be added: chaos --help
+  bench          the product beside FastAPI, Kafka's own tools, Spark and the limits of this machine; what can be added: bench --help
   fuzz           the decoders under random input, for a minute each; needs a nightly compiler and cargo-fuzz; what can be added: fuzz --help
   instructions   the instructions that an event takes in each inner loop, held to those of before; needs valgrind; what can be added: instructions --help
   up             Kafka, an S3 server and the product on them, until Ctrl-C; --data DIR keeps the data there, not below the target folder
@@ -74,6 +77,8 @@ enum Command {
     Fuzz(Vec<String>),
     /// With the loops, and whether the figures are to be written.
     Instructions(Vec<String>),
+    /// With the scenarios, and how often and how long.
+    Bench(Vec<String>),
 }
 
 /// Which tests.
@@ -89,6 +94,7 @@ enum Suite {
 impl Command {
     fn parse(arguments: &[&str]) -> Option<Self> {
         Some(match arguments {
+            ["bench", rest @ ..] => Self::Bench(rest.iter().copied().map(str::to_owned).collect()),
             ["chaos", rest @ ..] => Self::Chaos(rest.iter().copied().map(str::to_owned).collect()),
             ["dist", rest @ ..] => Self::Dist(rest.iter().copied().map(str::to_owned).collect()),
             ["fuzz", rest @ ..] => Self::Fuzz(rest.iter().copied().map(str::to_owned).collect()),
@@ -131,6 +137,7 @@ impl Command {
             Self::Chaos(arguments) => chaos::run(place, &arguments)?,
             Self::Fuzz(arguments) => fuzz::run(place, &arguments)?,
             Self::Instructions(arguments) => instructions::run(place, &arguments)?,
+            Self::Bench(arguments) => bench::run(place, &arguments)?,
             Self::Simulate(arguments) => rust::simulate(place, &arguments)?,
             Self::Check => {
                 lint::run_all(place)?;
@@ -227,6 +234,8 @@ mod tests {
         check("fuzz json --jobs 2", Some(Command::Fuzz(vec!["json".to_owned(), "--jobs".to_owned(), "2".to_owned()])));
         check("instructions parse-one --write", Some(Command::Instructions(vec!["parse-one".to_owned(), "--write".to_owned()])));
         check("instructions --help", Some(Command::Instructions(vec!["--help".to_owned()])));
+        check("bench --scenario silver", Some(Command::Bench(vec!["--scenario".to_owned(), "silver".to_owned()])));
+        check("bench", Some(Command::Bench(Vec::new())));
         check("test java", None);
         check("lint rust", None);
     }

@@ -13,19 +13,28 @@ use crate::place::{Place, cargo};
 use crate::servers::Installed as Servers;
 use crate::step::{run, step};
 
-/// Spark, installed.
+/// Spark, with the jars that it lacks.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// The Python that has it.
+    pub(crate) interpreter: PathBuf,
+    /// The folder of the jars.
+    pub(crate) jars: PathBuf,
+}
+
+/// The same with the job.
 #[derive(Debug)]
 pub(crate) struct Installed {
     bin: PathBuf,
     jars: PathBuf,
 }
 
-/// Installs Spark, and builds the jars and the package of the job.
+/// Installs Spark, and builds the jars.
 ///
 /// # Errors
 ///
 /// When something cannot be had or does not compile.
-pub(crate) fn install(place: &Place, python: &Python) -> Result<Installed> {
+pub(crate) fn engine(place: &Place, python: &Python) -> Result<Engine> {
     let interpreter = environment(place, python)?;
     let jvm = place.servers().join("spark-jvm");
     step("jars of the Spark job", || {
@@ -36,13 +45,23 @@ pub(crate) fn install(place: &Place, python: &Python) -> Result<Installed> {
             run(maven.arg(format!("-Dtidegate.build={}", jvm.display())))
         })
     })?;
+    Ok(Engine { interpreter, jars: jvm.join("jars") })
+}
+
+/// Installs Spark, and builds the jars and the package of the job.
+///
+/// # Errors
+///
+/// As [`engine`].
+pub(crate) fn install(place: &Place, python: &Python) -> Result<Installed> {
+    let Engine { interpreter, jars } = engine(place, python)?;
     step("Python package of the Spark job", || {
         let wheel = wheel(place, &interpreter, "release", &place.servers().join("spark-wheels"), &[])?;
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"];
         run(Command::new(&interpreter).args(install).arg(wheel))
     })?;
     let bin = interpreter.parent().context("an interpreter is in a folder")?.to_owned();
-    Ok(Installed { bin, jars: jvm.join("jars") })
+    Ok(Installed { bin, jars })
 }
 
 /// The interpreter of an environment that has Spark, and what builds our package.

@@ -51,6 +51,7 @@ pub(crate) fn run(place: &Place, folder: Option<PathBuf>) -> Result<()> {
             secure: false,
             accounts: Vec::new(),
             properties: Vec::new(),
+            fast: false,
         };
         kafka = Some(Kafka::start_with(&folder.join("kafka"), &options)?);
         let options = S3Options { program: installed.gateway.clone(), port: Some(port(S3_PORT, "the S3 gateway")?) };

@@ -22,6 +22,16 @@ const START_PATIENCE: Duration = Duration::from_secs(90);
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 const HEAP: &str = "384m";
+/// What `kafka-server-start.sh` gives to Java.
+const AS_ITS_SCRIPTS_DO: [&str; 7] = [
+    "-Xms1g",
+    "-Xmx1g",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+];
 /// `ApiVersions` in version 0 with the correlation 7 and no client id: its length, then its head.
 const QUESTION: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
 const CORRELATION: [u8; 4] = [0, 0, 0, 7];
@@ -41,6 +51,8 @@ pub struct KafkaOptions {
     pub accounts: Vec<String>,
     /// Further lines of `server.properties`; they win over the ones set here.
     pub properties: Vec<(String, String)>,
+    /// Whether it is there to be measured, and so runs as Kafka's own scripts run it: with the heap and the compiler that make it fast, which cost memory and a slower start.
+    pub fast: bool,
 }
 
 impl KafkaOptions {
@@ -51,7 +63,7 @@ impl KafkaOptions {
     /// When the jars are not there; the text says how to get them.
     pub fn from_environment() -> Result<Self> {
         let jars = installed(JARS_VARIABLE, "Kafka")?;
-        Ok(Self { jars, port: None, advertised: None, secure: false, accounts: Vec::new(), properties: Vec::new() })
+        Ok(Self { jars, port: None, advertised: None, secure: false, accounts: Vec::new(), properties: Vec::new(), fast: false })
     }
 }
 
@@ -63,6 +75,7 @@ pub struct Kafka {
     port: u16,
     bootstrap: String,
     secure: Option<Secure>,
+    fast: bool,
     process: Option<Process>,
 }
 
@@ -109,7 +122,7 @@ impl Kafka {
         let properties = properties(&folder, port, &bootstrap, secure.as_ref(), &options.properties)?;
         let file = properties_file(&folder);
         fs::write(&file, properties).with_context(|| format!("{} cannot be written", file.display()))?;
-        let mut kafka = Self { folder, jars: options.jars.clone(), port, bootstrap, secure, process: None };
+        let mut kafka = Self { folder, jars: options.jars.clone(), port, bootstrap, secure, fast: options.fast, process: None };
         if kafka.answers() {
             bail!("something else answers on port {port} already: stop it, or choose another port");
         }
@@ -186,10 +199,14 @@ impl Kafka {
 
     /// What starts it on its data and ports, for those who start and stop it themselves from now on.
     pub fn command(&self) -> Command {
-        let heap = [format!("-Xms{HEAP}"), format!("-Xmx{HEAP}")];
         let mut java = self.java();
-        // A start costs two thirds of the time where code is compiled quickly rather than well.
-        java.args(heap).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"]);
+        if self.fast {
+            java.args(AS_ITS_SCRIPTS_DO);
+        } else {
+            // A start costs two thirds of the time where code is compiled quickly rather than well.
+            java.args([format!("-Xms{HEAP}"), format!("-Xmx{HEAP}")]).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        }
+        java.arg("-XX:+ExitOnOutOfMemoryError");
         java.args(["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]);
         java.arg("kafka.Kafka").arg(properties_file(&self.folder));
         java
