@@ -52,7 +52,7 @@ class Measured:
     per: str = ""
 
     def line(self) -> str:
-        return f"| {self.what} | {self.size} | {self.seconds:.1f} | {self.per} |"
+        return f"| {self.what} | {self.size} | {self.seconds:.1f} | {self.per} |".replace("|  |", "| |")
 
 
 def say(text: str) -> None:

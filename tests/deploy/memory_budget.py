@@ -33,6 +33,8 @@ MIB = 1 << 20
 SAMPLE_SECONDS = 0.5
 EVENTS_IN_A_REQUEST_MAX = 500
 SILVER_SECONDS_MAX = 600
+#: Gold is made each five minutes there.
+GOLD_SECONDS_MAX = 1_200
 #: What of the repository is where on the machine.
 PLACES = {
     "deploy/systemd/kafka.service": "etc/systemd/system/kafka.service",
@@ -251,8 +253,8 @@ def measure(folder: Path, options: argparse.Namespace, whole: Group) -> int:
                     sample()
                     sampled = elapsed
                 time.sleep(0.1)
-            # Once without the other commands beside it: what has to come is there a commit later.
             wait_for_silver(command, sample, traffic.taken)
+            wait_for_gold(command, sample)
             command("audit")
         except (RuntimeError, subprocess.CalledProcessError) as error:
             stands = f"{error}{getattr(error, 'stderr', '') or ''}"
@@ -287,6 +289,17 @@ def wait_for_silver(command, sample, expected: int) -> None:
             sample()
             time.sleep(SAMPLE_SECONDS)
         found = json.loads(command("query", "SELECT count(*) AS n FROM silver.events", "--format", "json"))[0]["n"]
+
+
+def wait_for_gold(command, sample) -> None:
+    """Until every model has the whole day, which is when most memory is needed."""
+    deadline = time.monotonic() + GOLD_SECONDS_MAX
+    while due := [model for model in json.loads(command("gold", "list", "--format", "json")) if model["due"]]:
+        if time.monotonic() > deadline:
+            raise RuntimeError("Gold is not up to date: " + "; ".join(f"{model['model']}: {model['why']}" for model in due))
+        for _ in range(20):
+            sample()
+            time.sleep(SAMPLE_SECONDS)
 
 
 def report(options: argparse.Namespace, whole: Group, watched: list[Watched], traffic: Traffic) -> None:
