@@ -70,9 +70,9 @@ impl Default for Config {
         Self {
             commit_interval: Duration::from_secs(1),
             batch_records_max: 50_000,
-            batch_bytes_max: 64 << 20,
+            batch_bytes_max: 32 << 20,
             silver_rows_max: 100_000,
-            silver_bytes_max: 128 << 20,
+            silver_bytes_max: 64 << 20,
             clock_skew_tolerance: Duration::from_secs(5 * 60),
             allowed_lateness: Duration::from_secs(60 * 60),
             gold_interval: Duration::from_secs(10),

@@ -80,16 +80,14 @@ impl Fields {
 
     /// An id: a text, or a number or boolean as its text.
     pub(super) fn id(&mut self, name: &str) -> Option<String> {
-        let value = self.take(name)?;
-        self.id_of(&format!("/{}", pointer_token(name)), value)
-    }
-
-    /// [`Fields::id`] of a value that was found at `field`.
-    pub(super) fn id_of(&mut self, field: &str, value: Value) -> Option<String> {
-        match scalar_text(&value) {
+        let text = match self.take(name)? {
+            Value::String(text) => Ok(text),
+            other => scalar_text(&other),
+        };
+        match text {
             Ok(text) => Some(text).filter(|text| !text.is_empty()),
             Err(problem) => {
-                self.violation("wrong_type", field, problem);
+                self.violation("wrong_type", format!("/{}", pointer_token(name)), problem);
                 None
             }
         }
@@ -115,12 +113,13 @@ impl Fields {
     /// A time.
     pub(super) fn time(&mut self, name: &str) -> Option<Timestamp> {
         let value = self.take(name)?;
-        self.time_of(&format!("/{}", pointer_token(name)), &value)
+        self.time_of(name, &value)
     }
 
-    /// [`Fields::time`] of a value that was found at `field`.
-    pub(super) fn time_of(&mut self, field: &str, value: &Value) -> Option<Timestamp> {
-        time::parse(value).map_err(|problem| self.violation("invalid_time", field, problem.to_string())).ok()
+    /// [`Fields::time`] of a value that was taken before.
+    pub(super) fn time_of(&mut self, name: &str, value: &Value) -> Option<Timestamp> {
+        let wrong = |problem: time::Invalid| self.violation("invalid_time", format!("/{}", pointer_token(name)), problem.to_string());
+        time::parse(value).map_err(wrong).ok()
     }
 
     /// An object; an absent one is empty.

@@ -40,7 +40,7 @@ fn common(fields: &mut Fields, envelope: &Envelope) -> Event {
     Event {
         event_id: fields.event_id("messageId"),
         client_time: said.or_else(|| fields.time("originalTimestamp")),
-        sent_at: sent_at.and_then(|sent_at| fields.time_of("/sentAt", &sent_at)),
+        sent_at: sent_at.and_then(|sent_at| fields.time_of("sentAt", &sent_at)),
         user_id: fields.id("userId"),
         anonymous_id: fields.id("anonymousId"),
         session_id: fields.id("session_id"),
