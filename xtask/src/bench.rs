@@ -10,7 +10,6 @@ mod footprint;
 mod history;
 mod http;
 mod ingest;
-mod json;
 mod load;
 mod machine;
 mod options;

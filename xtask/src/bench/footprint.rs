@@ -7,11 +7,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use super::comparison::{Comparison, Target as Aim};
 use super::http::sum_of;
 use super::ingest::{embedded, notes, target};
-use super::json::Json;
 use super::load::{self, Load};
 use super::product::{self, Product, Settings, command};
 use super::report::Found;
@@ -117,7 +117,10 @@ fn newest_version(log: &Path) -> Result<f64> {
 fn checkpoint_version(log: &Path) -> Result<f64> {
     let file = log.join("_last_checkpoint");
     let text = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-    Json::parse(&text)?.get("version").and_then(Json::number).with_context(|| format!("{} names no version", file.display()))
+    serde_json::from_str::<Value>(&text)?
+        .get("version")
+        .and_then(Value::as_f64)
+        .with_context(|| format!("{} names no version", file.display()))
 }
 
 /// Waits until Silver has all that the gate of the same process has taken.

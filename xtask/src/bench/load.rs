@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
-use super::json::Json;
 use super::product::{self, KEY, Settings};
 use super::running::to_end;
 use super::scene::Scene;
@@ -23,7 +23,7 @@ const SEED: &str = "1";
 
 /// Numbers by name.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Figures(Json);
+pub(crate) struct Figures(Value);
 
 impl Figures {
     /// Of a report.
@@ -37,7 +37,7 @@ impl Figures {
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        Ok(Self(Json::parse(text)?.get("figures").context("it has no figures")?.clone()))
+        Ok(Self(serde_json::from_str::<Value>(text)?.get("figures").context("it has no figures")?.clone()))
     }
 
     /// # Errors
@@ -48,7 +48,7 @@ impl Figures {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<f64> {
-        self.0.get(name).and_then(Json::number)
+        self.0.get(name).and_then(Value::as_f64)
     }
 }
 

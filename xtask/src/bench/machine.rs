@@ -5,8 +5,8 @@ use std::process::Command;
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
 
-use super::json::Json;
 use crate::place::Place;
 use crate::step::output;
 
@@ -32,13 +32,8 @@ impl Machine {
         }
     }
 
-    pub(crate) fn json(&self) -> Json {
-        Json::object([
-            ("cores", Json::Number(self.cores.into())),
-            ("memory", Json::text(&self.memory)),
-            ("processor", Json::text(&self.processor)),
-            ("kernel", Json::text(&self.kernel)),
-        ])
+    pub(crate) fn json(&self) -> Value {
+        json!({"cores": self.cores, "memory": self.memory, "processor": self.processor, "kernel": self.kernel})
     }
 }
 

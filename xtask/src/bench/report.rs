@@ -5,15 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value, json};
 
 use super::comparison::{Comparison, Spread, Target};
-use super::json::Json;
 use super::machine::Machine;
 use super::options::Options;
 use super::picture;
 
 /// The version of the document.
-const VERSION: f64 = 1.0;
+const VERSION: u32 = 1;
 /// Between these, the page of the documents has the table of the last run.
 const MARKS: [&str; 2] = ["<!-- figures -->", "<!-- end of figures -->"];
 
@@ -94,40 +94,33 @@ impl Report<'_> {
         text
     }
 
-    fn json(&self) -> Json {
-        let mut figures = Vec::new();
+    fn json(&self) -> Value {
+        // The medians of the ratios.
+        let mut figures = Map::new();
         let mut scenarios = Vec::new();
         for outcome in &self.outcomes {
             let comparisons = outcome.found.as_ref().map_or(&[] as &[Comparison], |found| &found.comparisons);
             for comparison in comparisons {
                 let name = format!("{}: {}, {}", outcome.scenario, comparison.what, comparison.beside);
-                figures.extend(comparison.ratio().map(|ratio| (name, Json::Number(ratio.median))));
+                figures.extend(comparison.ratio().map(|ratio| (name, ratio.median.into())));
             }
-            scenarios.push(Json::object([
-                ("scenario", Json::text(outcome.scenario)),
-                ("seconds", Json::Number(outcome.seconds)),
-                ("error", outcome.found.as_ref().err().map_or(Json::Null, |error| Json::Text(format!("{error:#}")))),
-                ("comparisons", Json::List(comparisons.iter().map(json).collect())),
-            ]));
+            scenarios.push(json!({
+                "scenario": outcome.scenario,
+                "seconds": outcome.seconds,
+                "error": outcome.found.as_ref().err().map(|error| format!("{error:#}")),
+                "comparisons": comparisons.iter().map(told).collect::<Vec<_>>(),
+            }));
         }
-        Json::object([
-            ("version", Json::Number(VERSION)),
-            ("what", Json::text("comparison")),
-            ("began", Json::text(&self.began)),
-            ("commit", Json::text(&self.commit)),
-            ("machine", self.machine.json()),
-            (
-                "settings",
-                Json::object([
-                    ("rounds", Json::Number(self.options.rounds.into())),
-                    ("seconds", Json::Number(self.options.seconds.into())),
-                    ("events", Json::Number(self.options.events.into())),
-                ]),
-            ),
-            // The medians of the ratios.
-            ("figures", Json::Object(figures)),
-            ("scenarios", Json::List(scenarios)),
-        ])
+        json!({
+            "version": VERSION,
+            "what": "comparison",
+            "began": self.began,
+            "commit": self.commit,
+            "machine": self.machine.json(),
+            "settings": {"rounds": self.options.rounds, "seconds": self.options.seconds, "events": self.options.events},
+            "figures": figures,
+            "scenarios": scenarios,
+        })
     }
 
     fn picture(&self) -> String {
@@ -166,16 +159,9 @@ fn line(scenario: &str, comparison: &Comparison) -> String {
     format!("| {scenario} | {what} | {} | {beside} | {} | {ratio} | {} | {met} |\n", value(ours), value(theirs), target.trim())
 }
 
-fn json(comparison: &Comparison) -> Json {
+fn told(comparison: &Comparison) -> Value {
     let Comparison { what, unit, beside, ours, theirs, .. } = comparison;
-    Json::object([
-        ("what", Json::text(what)),
-        ("unit", Json::text(unit)),
-        ("beside", Json::text(beside)),
-        ("ours", Json::numbers(ours)),
-        ("theirs", Json::numbers(theirs)),
-        ("met", comparison.met().map_or(Json::Null, Json::Bool)),
-    ])
+    json!({"what": what, "unit": unit, "beside": beside, "ours": ours, "theirs": theirs, "met": comparison.met()})
 }
 
 /// A number in as many digits as are worth reading.
@@ -204,15 +190,10 @@ pub(crate) fn shown(value: f64) -> String {
 ///
 /// When the file cannot be written.
 pub(crate) fn write_run(file: &Path, what: &str, figures: &[(&str, f64)]) -> Result<()> {
-    let figures = figures.iter().map(|(name, value)| ((*name).to_owned(), Json::Number(*value))).collect();
-    let run = Json::object([
-        ("version", Json::Number(VERSION)),
-        ("what", Json::text(what)),
-        ("began", Json::Text(super::machine::now()?)),
-        ("machine", Machine::here().json()),
-        ("settings", Json::object([])),
-        ("figures", Json::Object(figures)),
-    ]);
+    let figures: Map<String, Value> = figures.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+    let began = super::machine::now()?;
+    let run =
+        json!({"version": VERSION, "what": what, "began": began, "machine": Machine::here().json(), "settings": {}, "figures": figures});
     fs::write(file, format!("{run}\n")).with_context(|| format!("{} cannot be written", file.display()))
 }
 
@@ -268,8 +249,8 @@ mod tests {
     #[test]
     fn programs_see_json() {
         let options = Options::default();
-        let json = Json::parse(&report(&options).json().to_string()).unwrap();
-        let ratio = json.get("figures").and_then(|figures| figures.get("single-kafka: requests, FastAPI")).and_then(Json::number);
+        let json = report(&options).json();
+        let ratio = json.get("figures").and_then(|figures| figures.get("single-kafka: requests, FastAPI")).and_then(Value::as_f64);
         assert_eq!(ratio, Some(12.5));
         assert!(report(&options).picture().contains("single-kafka: requests / FastAPI"));
     }

@@ -1,11 +1,11 @@
 //! What a release consists of, for people who check what they got: MANIFEST.json says what it is, and `sha256sum --check SHA256SUMS` whether it is that.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::json;
 
 use super::{Part, Release};
 use crate::place::VERSION;
@@ -66,16 +66,16 @@ fn listed(folder: &Path, names: &[String]) -> Result<Vec<Listed>> {
     names.iter().zip(sums).map(file).collect()
 }
 
-/// Texts are quoted as Rust has it, which for these is as JSON has it.
 fn manifest(release: &Release<'_>, parts: &[Part], files: &[Listed]) -> Result<String> {
-    let parts: Vec<&str> = parts.iter().copied().map(Part::name).collect();
-    let mut text = String::from("{\n");
-    writeln!(text, "  \"name\": \"tidegate\",\n  \"version\": {VERSION:?},\n  \"target\": {:?},", release.target)?;
-    writeln!(text, "  \"commit\": {:?},\n  \"clean\": {},\n  \"parts\": {parts:?},\n  \"files\": [", release.commit, release.is_clean)?;
-    for (number, Listed { name, bytes, sha256 }) in (1..).zip(files) {
-        let end = if number == files.len() { "" } else { "," };
-        writeln!(text, "    {{\"name\": {name:?}, \"version\": {VERSION:?}, \"size\": {bytes}, \"sha256\": {sha256:?}}}{end}")?;
-    }
-    text.push_str("  ]\n}\n");
-    Ok(text)
+    let file = |Listed { name, bytes, sha256 }: &Listed| json!({"name": name, "version": VERSION, "size": bytes, "sha256": sha256});
+    let manifest = json!({
+        "name": "tidegate",
+        "version": VERSION,
+        "target": release.target,
+        "commit": release.commit,
+        "clean": release.is_clean,
+        "parts": parts.iter().copied().map(Part::name).collect::<Vec<_>>(),
+        "files": files.iter().map(file).collect::<Vec<_>>(),
+    });
+    Ok(serde_json::to_string_pretty(&manifest)? + "\n")
 }
