@@ -33,8 +33,8 @@ SILVER_SECONDS_MAX = 3600
 STOP_SECONDS_MAX = 1800
 #: So many days the events are spread over: a table of one partition would be easier than most are.
 DAYS = 3
-#: What is sent while it is killed: small requests, so that many of them are in work.
-LOAD_EVENTS, LOAD_BATCH, LOAD_SECONDS = 20_000, 20, 0.5
+#: What is sent while it is killed: small requests, so that many of them are in work, and several times what a fast machine takes in that time.
+LOAD_EVENTS, LOAD_BATCH, LOAD_SECONDS = 100_000, 20, 0.5
 GIB = 1 << 30
 
 
