@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::comparison::Comparison;
+use super::comparison::{Comparison, Target as Aim};
 use super::ingest::notes;
 use super::load::{self, Figures};
 use super::product::Settings;
@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 pub(crate) fn history(scene: &Scene<'_>) -> Result<Found> {
     let rate = |ids: &str| Comparison::beside(BESIDE, &format!("events a second, 100 M {ids}"), "events/s");
     let mut comparisons = [rate("ids by time (UUIDv7)"), rate("random ids (UUIDv4)")];
-    let mut cpu = Comparison::beside(BESIDE, "CPU an event, 100 M ids by time", "ns");
-    let mut filters = Comparison::beside(BESIDE, "filters in memory, 100 M ids by time", "MB");
+    let mut cpu = Comparison::beside(BESIDE, "CPU an event, 100 M ids by time", "ns").target(Aim::RatioAtMost(1.2));
+    let mut filters = Comparison::beside(BESIDE, "filters in memory, 100 M ids by time", "MB").target(Aim::AtMost(300.0));
     let mut start = Comparison::beside(BESIDE, "opening the index, 100 M ids by time", "ms");
     for round in scene.rounds() {
         for (kind, comparison) in ["by-time", "random"].into_iter().zip(&mut comparisons) {

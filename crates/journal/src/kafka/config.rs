@@ -102,7 +102,7 @@ impl Default for Config {
             create_topic: true,
             retention: Duration::from_secs(7 * 24 * 3600),
             compression: Compression::default(),
-            linger: Duration::from_millis(5),
+            linger: Duration::from_millis(1),
             delivery_timeout: Duration::from_secs(10),
             queue_bytes_max: 64 * MIB,
             record_bytes_max: 2 * MIB,
