@@ -203,6 +203,7 @@ pub(super) struct Place(usize);
 
 impl<'a> Members<'a> {
     /// The place for a member of this name; `None` if there is one already.
+    #[expect(clippy::ptr_arg, reason = "a copy of it borrows what it borrows, and one of a str could not")]
     pub(super) fn place(&mut self, name: &Cow<'a, str>) -> Option<Place> {
         let read = self.object.len();
         if read < PLACED_MAX {

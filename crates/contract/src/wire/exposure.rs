@@ -32,7 +32,7 @@ pub(super) fn normalise(event: &mut Event<'_>) {
 
 fn settle(properties: &mut Object<'_>, names: &[&'static str]) {
     let Some(target) = names.first() else { return };
-    let text_of = |name: &&'static str| properties.get(*name).filter(|value| !value.is_null()).and_then(|value| scalar_text(value).ok());
+    let text_of = |name: &&'static str| properties.get(name).filter(|value| !value.is_null()).and_then(|value| scalar_text(value).ok());
     if let Some(text) = names.iter().filter_map(text_of).find(|text| !text.is_empty()) {
         properties.insert(*target, Value::String(text));
     }
