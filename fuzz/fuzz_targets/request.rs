@@ -320,7 +320,7 @@ fn check(record: &Record, receipt: &Receipt, world: &World) {
 }
 
 /// Nothing is left of what is marked, and there is consent.
-fn check_personal(event: &Event, plan: &Plan, erased: &Erased) {
+fn check_personal(event: &Event<'_>, plan: &Plan, erased: &Erased) {
     assert!(plan.has_consent(event) && !erased.has(event), "{event:?} is to be kept out");
     for mark in plan.pii(&event.event_type) {
         let places: Vec<&str> = mark.field.split('/').skip(2).collect();

@@ -1,8 +1,8 @@
 //! Times: what is read is written, and reads as the same again; and, from the first 32 bytes as microseconds, which time an event counts as having happened at.
 #![no_main]
 
-use contract::Timestamp;
 use contract::time::{event_time, parse, parse_text};
+use contract::{Timestamp, json};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -15,11 +15,11 @@ fuzz_target!(|input: &[u8]| {
 
 fn text(text: &str) {
     let read = parse_text(text);
-    assert_eq!(parse(&Value::String(text.to_owned())), read);
+    assert_eq!(parse(&json::Value::String(text.into())), read);
     if let Ok(Value::Number(number)) = serde_json::from_str::<Value>(text)
         && number.to_string() == text.trim()
     {
-        assert_eq!(parse(&Value::Number(number)), read, "{text} as a number and as a text");
+        assert_eq!(parse(&json::Value::Number(number)), read, "{text} as a number and as a text");
     }
     let Ok(time) = read else { return };
     assert!((Timestamp::MIN..=Timestamp::MAX).contains(&time));

@@ -6,12 +6,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use contract::json::Value;
 use contract::mask::{Key, Masked, Masks, Unmaskable};
 use contract::plan::{Pii, PiiMark};
 use contract::{Erased, Event, Person, Plan, WireFormat, json, wire};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 static PLAN: LazyLock<Plan> = LazyLock::new(Plan::built_in);
@@ -32,11 +32,11 @@ pub const PII_KEY: [u8; 32] = [7; 32];
 
 /// The widest limits that there are.
 pub fn widest() -> json::Limits {
-    json::Limits { depth_max: json::DEPTH_CEILING, string_bytes_max: usize::MAX }
+    json::Limits::WIDEST
 }
 
 /// Holds an event that was read to what is true of all of them.
-pub fn check_event(event: &Event, format: WireFormat, payload: &[u8], envelope: Option<&str>) {
+pub fn check_event(event: &Event<'_>, format: WireFormat, payload: &[u8], envelope: Option<&str>) {
     assert!(!event.event_type.is_empty() && event.event_type.chars().count() <= wire::EVENT_TYPE_CHARS_MAX, "{event:?}");
     assert!(PLAN.validate(event).len() <= contract::plan::VIOLATIONS_MAX);
 
@@ -49,7 +49,7 @@ pub fn check_event(event: &Event, format: WireFormat, payload: &[u8], envelope: 
 
     // Whoever asks to be erased by an id that the event has is found, in both of the ways there are.
     for id in [&event.user_id, &event.anonymous_id].into_iter().flatten() {
-        assert!(Person::new([id.clone()]).has(format.as_str(), payload, envelope), "{id:?} is not found");
+        assert!(Person::new([id.clone().into_owned()]).has(format.as_str(), payload, envelope), "{id:?} is not found");
         let mut erased = Erased::new([7; 32]);
         erased.insert(erased.digest(id));
         assert!(erased.has(event), "{id:?} is not kept out");
@@ -58,22 +58,22 @@ pub fn check_event(event: &Event, format: WireFormat, payload: &[u8], envelope: 
 }
 
 /// What is marked goes, and nothing else does.
-fn check_marked(event: &Event, format: WireFormat, payload: &[u8], envelope: Option<&str>) {
+fn check_marked(event: &Event<'_>, format: WireFormat, payload: &[u8], envelope: Option<&str>) {
     let envelope = envelope.map(|text| RawValue::from_string(text.to_owned()).expect("it was JSON before"));
     let masked = mask(&MASKS, format, payload, envelope.as_deref()).expect("what can be read can be masked");
     let read = envelope_of(&masked);
     let after = wire::decode(format, &masked.payload, read.as_deref(), &widest()).expect("what is masked can be read");
-    let head = |event: &Event| {
-        let ids = [&event.user_id, &event.anonymous_id, &event.session_id, &event.name].map(Clone::clone);
-        (event.event_id.clone(), event.event_type.clone(), event.client_time, event.sent_at, ids)
+    let head = |event: &Event<'_>| {
+        let ids = [&event.user_id, &event.anonymous_id, &event.session_id, &event.name].map(|id| id.as_deref().map(str::to_owned));
+        (event.event_id.clone(), event.event_type.to_string(), event.client_time, event.sent_at, ids)
     };
     assert_eq!(head(event), head(&after));
     for ((part, marks), (before, after)) in MARKED.iter().zip([(&event.properties, &after.properties), (&event.context, &after.context)]) {
-        assert!(after.keys().all(|name| before.contains_key(name)), "{part}: {before:?} {after:?}");
-        for (name, value) in before {
-            let marked = marks.iter().any(|(place, _)| place.split('/').next() == Some(name.as_str()));
+        assert!(after.iter().all(|(name, _)| before.get(name).is_some()), "{part}: {before:?} {after:?}");
+        for (name, value) in before.iter() {
+            let marked = marks.iter().any(|(place, _)| place.split('/').next() == Some(name));
             // Data that is no object, in which anything may be; and the traits, which are properties.
-            let may_be = ["data", "data_base64", "traits"].contains(&name.as_str());
+            let may_be = ["data", "data_base64", "traits"].contains(&name);
             assert!(marked || may_be || after.get(name) == Some(value), "{name} of the {part} is not marked: {before:?} {after:?}");
         }
         for (place, pii) in *marks {
@@ -104,22 +104,22 @@ fn envelope_of(masked: &Masked) -> Option<Box<RawValue>> {
 }
 
 /// Whether nothing is left at these places of what is marked there. A value where none was foreseen is masked as a whole.
-pub fn is_masked(value: &Value, places: &[&str], pii: Pii) -> bool {
+pub fn is_masked(value: &Value<'_>, places: &[&str], pii: Pii) -> bool {
     match (places, value) {
         (_, Value::Null) => true,
         (["*", rest @ ..], Value::Array(values)) => values.iter().all(|value| is_masked(value, rest, pii)),
-        (["*", rest @ ..], Value::Object(members)) => members.values().all(|value| is_masked(value, rest, pii)),
-        ([name, rest @ ..], Value::Object(members)) => members.get(*name).is_none_or(|value| is_masked(value, rest, pii)),
+        (["*", rest @ ..], Value::Object(members)) => members.iter().all(|(_, value)| is_masked(value, rest, pii)),
+        ([name, rest @ ..], Value::Object(members)) => members.get(name).is_none_or(|value| is_masked(value, rest, pii)),
         // Whatever is marked there in the strictest way is done to it.
         ([_, ..], Value::Array(values)) => values.iter().all(|value| is_masked(value, places, pii)),
         ([_, ..], value) => pii != Pii::Drop && leaf_is(value, Pii::Hash),
         ([], Value::Array(values)) if pii != Pii::Drop => values.iter().all(|value| is_masked(value, places, pii)),
-        ([], Value::Object(members)) if pii != Pii::Drop => members.values().all(|value| is_masked(value, places, pii)),
+        ([], Value::Object(members)) if pii != Pii::Drop => members.iter().all(|(_, value)| is_masked(value, places, pii)),
         ([], value) => leaf_is(value, pii),
     }
 }
 
-fn leaf_is(value: &Value, pii: Pii) -> bool {
+fn leaf_is(value: &Value<'_>, pii: Pii) -> bool {
     let is_hash = |text: &str| text.strip_prefix("hash:").is_some_and(|digits| digits.len() == 32);
     match (pii, value) {
         (Pii::None, _) => true,
@@ -129,7 +129,7 @@ fn leaf_is(value: &Value, pii: Pii) -> bool {
         (Pii::Truncate, Value::String(text)) => {
             text.chars().count() <= 3 || text.starts_with('@') || is_hash(text) || text.parse::<IpAddr>().is_ok()
         }
-        (Pii::Truncate, value) => value.is_number(),
+        (Pii::Truncate, value) => matches!(value, Value::Number(_)),
     }
 }
 
@@ -146,21 +146,13 @@ fn unmarked(payload: &[u8]) -> Option<BTreeMap<String, &str>> {
 }
 
 /// An event in Tidegate's own shape.
-pub fn native(event: &Event) -> Value {
-    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::String);
-    let time = |time: Option<contract::Timestamp>| time.map_or(Value::Null, |time| Value::String(time.to_rfc3339()));
-    Value::Object(Map::from_iter([
-        ("event_id".to_owned(), event.event_id.as_ref().map_or(Value::Null, |id| id.as_str().into())),
-        ("event_type".to_owned(), event.event_type.as_str().into()),
-        ("name".to_owned(), text(&event.name)),
-        ("event_time".to_owned(), time(event.client_time)),
-        ("sent_at".to_owned(), time(event.sent_at)),
-        ("user_id".to_owned(), text(&event.user_id)),
-        ("anonymous_id".to_owned(), text(&event.anonymous_id)),
-        ("session_id".to_owned(), text(&event.session_id)),
-        ("properties".to_owned(), Value::Object(event.properties.clone())),
-        ("context".to_owned(), Value::Object(event.context.clone())),
-    ]))
+pub fn native(event: &Event<'_>) -> serde_json::Value {
+    let time = |time: Option<contract::Timestamp>| time.map(contract::Timestamp::to_rfc3339);
+    serde_json::json!({
+        "event_id": event.event_id, "event_type": event.event_type, "name": event.name, "event_time": time(event.client_time), "sent_at": time(event.sent_at),
+        "user_id": event.user_id, "anonymous_id": event.anonymous_id, "session_id": event.session_id,
+        "properties": event.properties, "context": event.context,
+    })
 }
 
 /// The pieces are parts of the body, one behind the other.

@@ -2,6 +2,7 @@
 //!
 //! Nothing is sampled. Who asks is told by number what it has not been shown, so a reader that is too slow for the traffic knows that it was.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -171,6 +172,7 @@ impl Tail {
             Some(event) => (Some(event.event_type), event.name, event.user_id.or(event.anonymous_id)),
             None => (None, None, None),
         };
+        let [event_type, name, subject] = [event_type, name, subject].map(|text| text.map(Cow::into_owned));
         let front = value.get(..PAYLOAD_BYTES_MAX).unwrap_or(value);
         let payload = String::from_utf8_lossy(front).into_owned();
         Some(Seen { mark: Mark::default(), receipt, event_type, name, subject, payload, bytes: value.len(), row: OnceLock::new() })

@@ -44,8 +44,10 @@ impl Person {
     /// that is percent-encoded, as in an address. An event that cannot be read is theirs if a member for ids has one of them, or the bytes do.
     pub fn has(&self, format: &str, payload: &[u8], envelope: Option<&str>) -> bool {
         let envelope: Option<&RawValue> = envelope.and_then(|text| serde_json::from_str(text).ok());
-        let decoded =
-            format.parse().map_err(drop).and_then(|format: WireFormat| decode(format, payload, envelope, &widest()).map_err(drop));
+        let decoded = format
+            .parse()
+            .map_err(drop)
+            .and_then(|format: WireFormat| decode(format, payload, envelope, &json::Limits::WIDEST).map_err(drop));
         let is_theirs = match &decoded {
             Ok(event) => self.is_named_by(event),
             Err(()) => self.is_in_members(payload),
@@ -58,8 +60,8 @@ impl Person {
         self.ids.contains(id)
     }
 
-    fn is_named_by(&self, event: &Event) -> bool {
-        [&event.user_id, &event.anonymous_id].into_iter().flatten().any(|id| self.ids.contains(id))
+    fn is_named_by(&self, event: &Event<'_>) -> bool {
+        [&event.user_id, &event.anonymous_id].into_iter().flatten().any(|id| self.ids.contains(&**id))
     }
 
     /// Whether a telling id stands as a whole in a text, or in one of the texts of some JSON.
@@ -104,10 +106,6 @@ impl Person {
 pub fn is_telling(id: &str) -> bool {
     let chars = id.chars().count();
     if id.bytes().all(|byte| byte.is_ascii_digit()) { chars >= TELLING_DIGITS_MIN } else { chars >= TELLING_CHARS_MIN }
-}
-
-fn widest() -> json::Limits {
-    json::Limits { depth_max: json::DEPTH_CEILING, string_bytes_max: usize::MAX }
 }
 
 /// An id to look for in texts.
@@ -228,7 +226,7 @@ impl Erased {
     }
 
     /// Whether the user or the anonymous id of an event is on it.
-    pub fn has(&self, event: &Event) -> bool {
+    pub fn has(&self, event: &Event<'_>) -> bool {
         !self.is_empty() && [&event.user_id, &event.anonymous_id].into_iter().flatten().any(|id| self.digests.contains(&self.digest(id)))
     }
 
@@ -236,7 +234,7 @@ impl Erased {
     pub fn has_payload(&self, receipt: &Receipt, payload: &[u8]) -> bool {
         !self.is_empty()
             && receipt.format != WireFormat::Erased
-            && decode(receipt.format, payload, receipt.envelope.as_deref(), &widest()).is_ok_and(|event| self.has(&event))
+            && decode(receipt.format, payload, receipt.envelope.as_deref(), &json::Limits::WIDEST).is_ok_and(|event| self.has(&event))
     }
 }
 
@@ -328,7 +326,7 @@ mod tests {
     #[test]
     fn the_list_knows_ids_and_does_not_hold_them() {
         let mut list = Erased::new([7; 32]);
-        let event = Event { anonymous_id: Some("alice@example.org".to_owned()), ..Event::default() };
+        let event = Event { anonymous_id: Some("alice@example.org".into()), ..Event::default() };
         assert!(!list.has(&event));
         list.insert(list.digest("alice@example.org"));
         assert!(list.has(&event) && list.len() == 1);

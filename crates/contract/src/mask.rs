@@ -21,9 +21,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::json::Value;
 use crate::plan::{Pii, PiiMark};
 use crate::{Event, WireFormat, json};
 
@@ -131,12 +131,12 @@ impl Masks {
             None => None,
         };
         let masked = Masked { payload, envelope };
-        let again = masked.decode(format, limits).ok_or(Unmaskable::Unreadable)?;
-        if self.is_in(&again, key) { Err(Unmaskable::OutOfReach) } else { Ok(masked) }
+        let is_left = masked.decode(format, limits).map(|again| self.is_in(&again, key)).ok_or(Unmaskable::Unreadable)?;
+        if is_left { Err(Unmaskable::OutOfReach) } else { Ok(masked) }
     }
 
     /// Whether something that is marked is left in an event.
-    fn is_in(&self, event: &Event, key: &Key) -> bool {
+    fn is_in(&self, event: &Event<'_>, key: &Key) -> bool {
         [("properties", &event.properties), ("context", &event.context)].into_iter().any(|(name, object)| {
             self.members.get(name).is_some_and(|masks| {
                 let before = Value::Object(object.clone());
@@ -174,7 +174,7 @@ impl Masks {
     }
 
     /// Masks a value. Returns whether anything of it is left.
-    fn apply(&self, value: &mut Value, key: &Key) -> bool {
+    fn apply(&self, value: &mut Value<'_>, key: &Key) -> bool {
         if let Some(pii) = self.here {
             return leaves(value, pii, key);
         }
@@ -218,7 +218,7 @@ impl Masks {
             return masks.write_each(text, key, out);
         }
         // A single value, or one that is masked as a whole.
-        let mut value: Value = serde_json::from_str(text).map_err(|_| Unmaskable::Unreadable)?;
+        let mut value = json::parse_strict(text.as_bytes(), &json::Limits::WIDEST).map_err(|_| Unmaskable::Unreadable)?;
         let before = value.clone();
         let left = self.apply(&mut value, key);
         if left && before == value {
@@ -284,7 +284,7 @@ impl Masks {
     }
 
     /// Whether what a later check of an event finds at this place, a JSON pointer, is due to its being masked there.
-    pub fn explains(&self, field: &str, event: &Event) -> bool {
+    pub fn explains(&self, field: &str, event: &Event<'_>) -> bool {
         let mut parts = field.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"));
         let (Some(masks), object) = (match parts.next().as_deref() {
             Some("properties") => (self.members.get("properties"), &event.properties),
@@ -293,7 +293,7 @@ impl Masks {
         }) else {
             return false;
         };
-        let (mut masks, mut value) = (masks, None::<&Value>);
+        let (mut masks, mut value) = (masks, None::<&Value<'_>>);
         for (depth, part) in parts.enumerate() {
             if masks.here.is_some() {
                 break;
@@ -317,7 +317,7 @@ impl Masks {
 }
 
 impl Masked {
-    fn decode(&self, format: WireFormat, limits: &json::Limits) -> Option<Event> {
+    fn decode(&self, format: WireFormat, limits: &json::Limits) -> Option<Event<'_>> {
         let envelope: Option<&RawValue> = self.envelope.as_deref().map(serde_json::from_str).transpose().ok()?;
         crate::wire::decode(format, &self.payload, envelope, limits).ok()
     }
@@ -334,7 +334,7 @@ fn stricter(one: Option<Pii>, other: Option<Pii>) -> Option<Pii> {
 }
 
 /// Masks every value in this one. Returns whether anything of it is left.
-fn leaves(value: &mut Value, pii: Pii, key: &Key) -> bool {
+fn leaves(value: &mut Value<'_>, pii: Pii, key: &Key) -> bool {
     match (pii, value) {
         (Pii::None, _) | (_, Value::Null) => true,
         (Pii::Drop, _) => false,
@@ -353,10 +353,10 @@ fn leaves(value: &mut Value, pii: Pii, key: &Key) -> bool {
         (Pii::Hash, leaf) => {
             let text = match &*leaf {
                 Value::String(text) if is_hashed(text) => return true,
-                Value::String(text) => Cow::Borrowed(text.as_str()),
+                Value::String(text) => Cow::Borrowed(&**text),
                 other => Cow::Owned(json::canonical(other)),
             };
-            *leaf = Value::String(key.hash(&text));
+            *leaf = Value::String(Cow::Owned(key.hash(&text)));
             true
         }
         (Pii::Truncate, leaf) => {
@@ -371,10 +371,10 @@ fn is_hashed(text: &str) -> bool {
     digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit() || matches!(digit, b'a'..=b'f'))
 }
 
-fn shortened(leaf: &Value) -> Value {
+fn shortened<'a>(leaf: &Value<'a>) -> Value<'a> {
     match leaf {
-        Value::String(text) => Value::String(shortened_text(text)),
-        Value::Number(number) => serde_json::from_str(&shortened_number(&number.to_string())).unwrap_or_default(),
+        Value::String(text) => Value::String(Cow::Owned(shortened_text(text))),
+        Value::Number(number) => serde_json::from_str(&shortened_number(&number.to_string())).map(Value::Number).unwrap_or_default(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Value::Null,
     }
 }
@@ -614,9 +614,9 @@ fn masked_data(bytes: &[u8], masks: &Masks, is_json: bool, key: &Key) -> Result<
         return Ok(masks.in_json(text(bytes)?, key)?.into_bytes());
     }
     let Some(pii) = masks.strictest() else { return Ok(bytes.to_vec()) };
-    let mut value = Value::String(std::str::from_utf8(bytes).map_or_else(|_| STANDARD.encode(bytes), str::to_owned));
+    let mut value = Value::String(std::str::from_utf8(bytes).map_or_else(|_| Cow::Owned(STANDARD.encode(bytes)), Cow::Borrowed));
     match (leaves(&mut value, pii, key), value) {
-        (true, Value::String(text)) => Ok(text.into_bytes()),
+        (true, Value::String(text)) => Ok(text.into_owned().into_bytes()),
         _ => Ok(Vec::new()),
     }
 }

@@ -116,7 +116,7 @@ impl Plan {
     }
 
     /// What is wrong with the event under this plan, at most [`VIOLATIONS_MAX`] things; empty when nothing is.
-    pub fn validate(&self, event: &Event) -> Vec<Violation> {
+    pub fn validate(&self, event: &Event<'_>) -> Vec<Violation> {
         let has_subject = event.user_id.is_some() || event.anonymous_id.is_some();
         self.rules.check(&event.event_type, has_subject, &event.properties)
     }
@@ -159,8 +159,8 @@ impl Plan {
     }
 
     /// Whether the content of an event may be kept, by what its person has consented to.
-    pub fn has_consent(&self, event: &Event) -> bool {
-        let own = self.types.get(&event.event_type).and_then(|found| found.consent.as_ref());
+    pub fn has_consent(&self, event: &Event<'_>) -> bool {
+        let own = self.types.get(&*event.event_type).and_then(|found| found.consent.as_ref());
         own.unwrap_or(&self.consent).allows(event)
     }
 

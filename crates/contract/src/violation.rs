@@ -1,7 +1,7 @@
 //! One thing that is wrong with one event.
 
 pub use rules::Violation;
-pub(crate) use rules::{json_type, pointer_token};
+pub(crate) use rules::pointer_token;
 
 /// A violation that was found in a part of the event, placed in the event.
 pub(crate) fn below(part: &str, mut violation: Violation) -> Violation {

@@ -12,9 +12,11 @@
 //! - A field that is not known is kept where it came, in the payload, and ignored here.
 //! - Times are read by [`crate::time::parse`]; one that cannot be read is a violation, never a guess.
 
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
+use serde_json::value::RawValue;
+
+use crate::json::{Object, Value};
 use crate::{Event, Violation, WireFormat, json};
 
 mod cloudevents;
@@ -34,28 +36,28 @@ pub use exposure::FEATURE_EXPOSURE;
 /// The longest event type, in characters.
 pub const EVENT_TYPE_CHARS_MAX: usize = 256;
 
-/// What the gate knows about an event outside of the event's own bytes, read from [`crate::Receipt::envelope`].
+/// What the gate knows about an event outside of the event's own bytes, read from [`crate::Receipt::envelope`], with the texts of `'a` there.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Envelope {
+pub struct Envelope<'a> {
     /// The call that the request's path implied (`track`, `page` …). The event's own `type` goes before it.
-    pub call: Option<String>,
+    pub call: Option<Cow<'a, str>>,
     /// The context of the request, such as a Segment batch's. The event's own keys go before it, key by key at the top level.
-    pub context: Map<String, Value>,
+    pub context: Object<'a>,
     /// The batch's `sentAt`, unread. The event's own goes before it.
-    pub sent_at: Option<Value>,
+    pub sent_at: Option<Value<'a>>,
     /// The attributes of a CloudEvent in binary mode, by lowercase name without `ce-`; `datacontenttype` stands for the `Content-Type` header. `None`: the
     /// event is in structured mode.
-    pub attributes: Option<Map<String, Value>>,
+    pub attributes: Option<Object<'a>>,
     /// The parameters of a pixel's address, by name; a name with dots reaches inside (`context.page.url`). The event's own fields go before them. `None`: the
     /// event did not come as a pixel's address.
-    pub query: Option<Map<String, Value>>,
+    pub query: Option<Object<'a>>,
 }
 
-impl Envelope {
+impl<'a> Envelope<'a> {
     /// Reads an envelope. A request with many events reads it once and decodes each with [`decode_in`].
     ///
     /// Keys other than `type`, `context`, `sentAt`, `attributes` and `query` (such as `integrations`) are kept in Bronze and not needed here.
-    pub fn parse(envelope: Option<&RawValue>, limits: &json::Limits) -> Result<Self, Vec<Violation>> {
+    pub fn parse(envelope: Option<&'a RawValue>, limits: &json::Limits) -> Result<Self, Vec<Violation>> {
         let Some(raw) = envelope else { return Ok(Self::default()) };
         let value = json::parse_strict(raw.get().as_bytes(), limits).map_err(|violation| vec![violation])?;
         let mut fields = fields::Fields::of(value)?;
@@ -75,7 +77,12 @@ impl Envelope {
 /// # Errors
 ///
 /// Every problem found, each with the place in the event; at least one.
-pub fn decode(format: WireFormat, payload: &[u8], envelope: Option<&RawValue>, limits: &json::Limits) -> Result<Event, Vec<Violation>> {
+pub fn decode<'a>(
+    format: WireFormat,
+    payload: &'a [u8],
+    envelope: Option<&'a RawValue>,
+    limits: &json::Limits,
+) -> Result<Event<'a>, Vec<Violation>> {
     decode_in(format, payload, &Envelope::parse(envelope, limits)?, limits)
 }
 
@@ -84,7 +91,12 @@ pub fn decode(format: WireFormat, payload: &[u8], envelope: Option<&RawValue>, l
 /// # Errors
 ///
 /// As [`decode`].
-pub fn decode_in(format: WireFormat, payload: &[u8], envelope: &Envelope, limits: &json::Limits) -> Result<Event, Vec<Violation>> {
+pub fn decode_in<'a>(
+    format: WireFormat,
+    payload: &'a [u8],
+    envelope: &Envelope<'a>,
+    limits: &json::Limits,
+) -> Result<Event<'a>, Vec<Violation>> {
     let mut event = match format {
         WireFormat::Native => native::decode(payload, limits),
         WireFormat::Segment => segment::decode(payload, envelope, limits),

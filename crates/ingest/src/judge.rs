@@ -18,7 +18,7 @@ pub(crate) struct Rules<'a> {
     /// What the key of the request may do.
     pub(crate) scope: &'a Scope,
     pub(crate) format: WireFormat,
-    pub(crate) envelope: &'a Envelope,
+    pub(crate) envelope: &'a Envelope<'a>,
     pub(crate) json: &'a json::Limits,
     pub(crate) event_bytes_max: usize,
     pub(crate) erased: &'a Erased,
@@ -115,7 +115,7 @@ pub(crate) fn judge(payload: &[u8], rules: &Rules<'_>) -> Judgement {
     }
 }
 
-fn decide(event: &Event, rules: &Rules<'_>) -> (Verdict, Vec<Violation>) {
+fn decide(event: &Event<'_>, rules: &Rules<'_>) -> (Verdict, Vec<Violation>) {
     if !rules.scope.allows_type(&event.event_type) {
         let message = format!(
             "may not be {:?} with this key, which is for {}; send it with a key that may",
@@ -180,7 +180,7 @@ mod tests {
 
     fn check(policy: Policy, format: WireFormat, payload: &str, expect: (Verdict, Option<&str>, &[(&str, &str)])) {
         let plan = Plan::parse(PLAN, "plan.json").unwrap();
-        let envelope = Envelope { call: Some("track".to_owned()), ..Envelope::default() };
+        let envelope = Envelope { call: Some("track".into()), ..Envelope::default() };
         let (json, erased, scope) = (json::Limits::default(), Erased::default(), Scope::default());
         let rules = Rules {
             plan: &plan,

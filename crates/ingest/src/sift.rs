@@ -116,7 +116,7 @@ fn events(gate: &Inner, visit: &mut Visit, body: &Bytes, received_at: Timestamp)
     let envelope = envelope(&parts, config)?;
     let (plan, erased) = (gate.plan(), gate.erased());
     let work = Work { plan: &plan, erased: &erased, source: &source, form: &form, envelope: &envelope, received_at };
-    records(gate, visit, parts, &work)
+    records(gate, visit, &parts, &work)
 }
 
 /// Checks the signature as soon as it is known whose key it is.
@@ -151,7 +151,7 @@ fn identify(gate: &Inner, visit: &mut Visit, in_body: Option<String>) -> Result<
     Ok(source)
 }
 
-fn envelope(parts: &Parts, config: &crate::Config) -> Result<Envelope, Error> {
+fn envelope<'a>(parts: &'a Parts, config: &crate::Config) -> Result<Envelope<'a>, Error> {
     let raw = parts.envelope.as_deref();
     if raw.is_some_and(|raw| raw.get().len() > config.envelope_bytes_max) {
         return Err(Error::EnvelopeTooLarge { bytes_max: config.envelope_bytes_max });
@@ -166,11 +166,11 @@ struct Work<'a> {
     erased: &'a Erased,
     source: &'a Source,
     form: &'a Form,
-    envelope: &'a Envelope,
+    envelope: &'a Envelope<'a>,
     received_at: Timestamp,
 }
 
-fn records(gate: &Inner, visit: &mut Visit, parts: Parts, work: &Work<'_>) -> Result<(Vec<Record>, Report), Error> {
+fn records(gate: &Inner, visit: &mut Visit, parts: &Parts, work: &Work<'_>) -> Result<(Vec<Record>, Report), Error> {
     let config = &gate.config;
     let rules = Rules {
         plan: work.plan,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, TimeUnit};
-use serde_json::Value;
+use contract::json;
 use serde_json::value::RawValue;
 
 const ZONE: &str = "UTC";
@@ -99,7 +99,7 @@ fn integer(value: &RawValue) -> Option<i64> {
 }
 
 fn time(value: &RawValue) -> Option<i64> {
-    let value: Value = serde_json::from_str(value.get()).ok()?;
+    let value = json::parse_strict(value.get().as_bytes(), &json::Limits::WIDEST).ok()?;
     contract::time::parse(&value).ok().map(contract::Timestamp::micros)
 }
 

@@ -42,11 +42,7 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         const MINUTE: i64 = 60_000_000;
-        Self {
-            clock_skew_tolerance_micros: 5 * MINUTE,
-            allowed_lateness_micros: 60 * MINUTE,
-            json: json::Limits { depth_max: json::DEPTH_CEILING, string_bytes_max: usize::MAX },
-        }
+        Self { clock_skew_tolerance_micros: 5 * MINUTE, allowed_lateness_micros: 60 * MINUTE, json: json::Limits::WIDEST }
     }
 }
 

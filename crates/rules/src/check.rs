@@ -2,8 +2,9 @@
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::properties::{Properties, Property};
 use crate::violation::{json_type, pointer_token};
 use crate::{FEATURE_EXPOSURE, Rules, TypeRules, UnknownTypes, Violation};
 
@@ -15,7 +16,7 @@ const OPTIONS_SHOWN_MAX: usize = 10;
 
 impl Rules {
     /// What is wrong with an event of this type, at most [`VIOLATIONS_MAX`] things; empty when nothing is. A property that is null counts as absent.
-    pub fn check(&self, event_type: &str, has_subject: bool, properties: &Map<String, Value>) -> Vec<Violation> {
+    pub fn check(&self, event_type: &str, has_subject: bool, properties: &impl Properties) -> Vec<Violation> {
         let known = self.types.get(event_type);
         let mut found = Vec::new();
         if known.is_none() && self.unknown_types == UnknownTypes::Violation {
@@ -38,22 +39,22 @@ impl Rules {
     }
 }
 
-fn check_properties(rules: &TypeRules, properties: &Map<String, Value>, found: &mut Vec<Violation>) {
+fn check_properties(rules: &TypeRules, properties: &impl Properties, found: &mut Vec<Violation>) {
     let present = |name: &str| properties.get(name).is_some_and(|value| !value.is_null());
     for name in rules.required.iter().filter(|name| !present(name)) {
         found.push(Violation::new("missing_property", field_of(name), "is required by the tracking plan"));
     }
     for (name, value) in properties.iter().filter(|(_, value)| !value.is_null()) {
         match rules.properties.get(name) {
-            Some(validator) => check_value(validator, &field_of(name), value, found),
+            Some(validator) => check_value(validator, || field_of(name), &value.to_json(), found),
             None if rules.additional_properties => {}
             None => found.push(Violation::new("unknown_property", field_of(name), "is not in the tracking plan for this type")),
         }
     }
     if let Some(validator) = &rules.whole {
         let present = properties.iter().filter(|(_, value)| !value.is_null());
-        let whole = Value::Object(present.map(|(name, value)| (name.clone(), value.clone())).collect());
-        check_value(validator, "/properties", &whole, found);
+        let whole = Value::Object(present.map(|(name, value)| (name.to_owned(), value.to_json().into_owned())).collect());
+        check_value(validator, || "/properties".to_owned(), &whole, found);
     }
 }
 
@@ -61,9 +62,10 @@ fn field_of(name: &str) -> String {
     format!("/properties/{}", pointer_token(name))
 }
 
-fn check_value(validator: &Validator, field: &str, value: &Value, found: &mut Vec<Violation>) {
+fn check_value(validator: &Validator, field: impl Fn() -> String, value: &Value, found: &mut Vec<Violation>) {
     let room = VIOLATIONS_MAX.saturating_sub(found.len());
     if room > 0 && !validator.is_valid(value) {
+        let field = &field();
         found.extend(validator.iter_errors(value).take(room).map(|error| violation(field, &error)));
     }
 }

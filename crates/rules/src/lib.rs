@@ -10,10 +10,12 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 mod check;
+mod properties;
 mod violation;
 
 pub use check::VIOLATIONS_MAX;
-pub use violation::{Violation, json_type, pointer_token};
+pub use properties::{Properties, Property};
+pub use violation::{Violation, pointer_token};
 
 /// The event type that says who saw which variation of an experiment.
 pub const FEATURE_EXPOSURE: &str = "feature_exposure";

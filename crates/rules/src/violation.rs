@@ -43,7 +43,7 @@ pub fn pointer_token(key: &str) -> String {
 }
 
 /// What a value is, with its article, for messages.
-pub fn json_type(value: &Value) -> &'static str {
+pub(crate) fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

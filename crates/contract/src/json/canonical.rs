@@ -9,24 +9,26 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
+
+use super::{Object, Value};
 
 /// The canonical text of a value. The value comes from [`super::parse_strict`], which bounds its depth.
-pub fn canonical(value: &Value) -> String {
+pub fn canonical(value: &Value<'_>) -> String {
     let mut out = String::new();
     write_value(value, &mut out);
     out
 }
 
 /// The canonical text of an object.
-pub fn canonical_object(object: &Map<String, Value>) -> String {
+pub fn canonical_object(object: &Object<'_>) -> String {
     // Growing to what an event's properties mostly are would copy it half a dozen times.
     let mut out = String::with_capacity(if object.is_empty() { 2 } else { 512 });
     write_object(object, &mut out);
     out
 }
 
-fn write_value(value: &Value, out: &mut String) {
+fn write_value(value: &Value<'_>, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -47,24 +49,13 @@ fn write_value(value: &Value, out: &mut String) {
     }
 }
 
-fn write_object(object: &Map<String, Value>, out: &mut String) {
-    // The map is a B-tree and sorted already, unless some crate of the build turns on serde_json's `preserve_order`: the form must not hang on that.
-    if object.keys().is_sorted() {
-        write_members(object.iter(), out);
-    } else {
-        let mut members: Vec<(&String, &Value)> = object.iter().collect();
-        members.sort_unstable_by_key(|(key, _)| *key);
-        write_members(members.into_iter(), out);
-    }
-}
-
-fn write_members<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>, out: &mut String) {
+fn write_object(object: &Object<'_>, out: &mut String) {
     out.push('{');
-    for (index, (key, value)) in members.enumerate() {
+    for (index, (name, value)) in object.iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
-        write_string(key, out);
+        write_string(name, out);
         out.push(':');
         write_value(value, out);
     }

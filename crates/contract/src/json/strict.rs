@@ -1,13 +1,15 @@
 //! The strict reader.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::map::Entry;
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
+use serde_json::de::{Read, SliceRead, StrRead};
 
-use super::{DEPTH_CEILING, Limits};
+use super::object::Members;
+use super::{DEPTH_CEILING, Limits, Value};
 use crate::Violation;
 use crate::violation::pointer_token;
 
@@ -21,10 +23,18 @@ use crate::violation::pointer_token;
 /// # Errors
 ///
 /// The first problem found, with its place.
-pub fn parse_strict(bytes: &[u8], limits: &Limits) -> Result<Value, Violation> {
+pub fn parse_strict<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Value<'a>, Violation> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(StrRead::new(text), limits),
+        // For the place of the first problem, which this or another one is.
+        Err(_) => parse(SliceRead::new(bytes), limits),
+    }
+}
+
+fn parse<'a>(read: impl Read<'a>, limits: &Limits) -> Result<Value<'a>, Violation> {
     let problem = RefCell::new(None);
     let reader = Reader { limits, problem: &problem, depth_left: limits.depth_max.min(DEPTH_CEILING) };
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let mut deserializer = serde_json::Deserializer::new(read);
     let outcome = reader.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     outcome.map_err(|error| problem.take().unwrap_or_else(|| syntax(&error)))
 }
@@ -81,51 +91,51 @@ impl<'a> Reader<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
-    type Value = Value;
+    type Value = Value<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Reader<'_> {
-    type Value = Value;
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
         Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Value<'de>, E> {
         Ok(Value::Number(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Value<'de>, E> {
         Ok(Value::Number(value.into()))
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value<'de>, E> {
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
     }
 
-    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+    fn visit_borrowed_str<E: serde::de::Error>(self, value: &'de str) -> Result<Value<'de>, E> {
         self.check_length(value)?;
-        Ok(Value::String(value.to_owned()))
+        Ok(Value::String(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Value, E> {
-        self.check_length(&value)?;
-        Ok(Value::String(value))
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value<'de>, E> {
+        self.check_length(value)?;
+        Ok(Value::String(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let below = self.below()?;
         let mut array = Vec::new();
         loop {
@@ -137,24 +147,47 @@ impl<'de> Visitor<'de> for Reader<'_> {
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value<'de>, A::Error> {
         let below = self.below()?;
-        let mut object = Map::new();
-        while let Some(key) = members.next_key::<String>()? {
-            self.check_length(&key)?;
-            match object.entry(key) {
-                Entry::Vacant(free) => match members.next_value_seed(below) {
-                    Ok(value) => {
-                        free.insert(value);
-                    }
-                    Err(error) => return Err(self.placed(|| pointer_token(free.key()), error)),
-                },
-                Entry::Occupied(taken) => {
-                    let field = format!("/{}", pointer_token(taken.key()));
-                    return Err(self.refuse(Violation::new("duplicate_key", field, "is there twice; send each key once")));
-                }
+        let mut members = Members::default();
+        while let Some(name) = access.next_key_seed(Name)? {
+            self.check_length(&name)?;
+            let Some(place) = members.place(&name) else {
+                let field = format!("/{}", pointer_token(&name));
+                return Err(self.refuse(Violation::new("duplicate_key", field, "is there twice; send each key once")));
+            };
+            match access.next_value_seed(below) {
+                Ok(value) => members.put(place, name, value),
+                Err(error) => return Err(self.placed(|| pointer_token(&name), error)),
             }
         }
-        Ok(Value::Object(object))
+        Ok(Value::Object(members.finish()))
+    }
+}
+
+/// Reads the name of a member.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(name.to_owned()))
     }
 }

@@ -1,7 +1,15 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value, json};
 
 use super::*;
+
+/// The tree of a value as `serde_json` has it.
+fn tree(value: &Value) -> super::Value<'static> {
+    value.clone().into()
+}
 
 fn check_refused(input: &[u8], code: &str, field: &str) {
     let limits = Limits { depth_max: 4, string_bytes_max: 10 };
@@ -16,7 +24,8 @@ fn check_refused(input: &[u8], code: &str, field: &str) {
 
 #[test]
 fn reads_json() {
-    let check = |input: &str, expected: Value| assert_eq!(parse_strict(input.as_bytes(), &Limits::default()), Ok(expected), "{input}");
+    let check =
+        |input: &str, expected: Value| assert_eq!(parse_strict(input.as_bytes(), &Limits::default()), Ok(tree(&expected)), "{input}");
     check(
         " {\"a\": [1, -2, 2.5, 1e3, true, null, \"\\u00e9\\ud83d\\ude00\\n\"]} ",
         json!({"a": [1, -2, 2.5, 1000.0, true, null, "é😀\n"]}),
@@ -176,7 +185,7 @@ fn text_in_order(value: &Value, reversed: bool) -> String {
 proptest! {
     #[test]
     fn canonical_text_is_its_own(value in value()) {
-        let text = canonical(&value);
+        let text = canonical(&tree(&value));
         let read = parse_strict(text.as_bytes(), &Limits::default()).unwrap();
         prop_assert_eq!(canonical(&read), text);
     }
@@ -184,15 +193,15 @@ proptest! {
     #[test]
     fn canonical_text_knows_no_order(value in value()) {
         let limits = Limits::default();
-        let forward = parse_strict(text_in_order(&value, false).as_bytes(), &limits).unwrap();
-        let backward = parse_strict(text_in_order(&value, true).as_bytes(), &limits).unwrap();
+        let texts = [false, true].map(|reversed| text_in_order(&value, reversed));
+        let [forward, backward] = texts.each_ref().map(|text| parse_strict(text.as_bytes(), &limits).unwrap());
         prop_assert_eq!(canonical(&forward), canonical(&backward));
-        prop_assert_eq!(canonical(&forward), canonical(&value));
+        prop_assert_eq!(canonical(&forward), canonical(&tree(&value)));
     }
 
     #[test]
     fn different_numbers_have_different_texts(left in number(), right in number()) {
-        let text = |number: &Number| canonical(&Value::Number(number.clone()));
+        let text = |number: &Number| canonical(&super::Value::Number(number.clone()));
         let exact = |number: &Number| number.as_i128().map(|whole| whole.to_string());
         if text(&left) == text(&right) {
             prop_assert_eq!(left.as_f64(), right.as_f64());
@@ -204,7 +213,7 @@ proptest! {
     fn agrees_with_serde_json(text in "[-\\[\\]{}\",:0-9a-e.\\\\ntrul ]{0,24}") {
         let lenient: Result<Value, _> = serde_json::from_str(&text);
         match parse_strict(text.as_bytes(), &Limits::default()) {
-            Ok(value) => prop_assert_eq!(value, lenient.unwrap()),
+            Ok(value) => prop_assert_eq!(Value::from(&value), lenient.unwrap()),
             Err(violation) => prop_assert!(lenient.is_err() || violation.code == "duplicate_key", "{:?}", violation),
         }
     }
@@ -212,7 +221,12 @@ proptest! {
     #[test]
     fn agrees_with_serde_json_on_json(value in value()) {
         let text = value.to_string();
-        prop_assert_eq!(parse_strict(text.as_bytes(), &Limits::default()).unwrap(), serde_json::from_str::<Value>(&text).unwrap());
+        let read = parse_strict(text.as_bytes(), &Limits::default()).unwrap();
+        let expected = serde_json::from_str::<Value>(&text).unwrap();
+        prop_assert_eq!(&Value::from(&read), &expected);
+        prop_assert_eq!(&read, &tree(&expected));
+        prop_assert_eq!(serde_json::to_string(&read).unwrap(), expected.to_string());
+        prop_assert_eq!(read.clone().into_owned(), read);
     }
 
     #[test]
@@ -222,8 +236,125 @@ proptest! {
     }
 }
 
+/// Members of few names, so that the same one comes often, and of many.
+fn members() -> impl Strategy<Value = Vec<(String, i64)>> {
+    let few = prop::collection::vec(("[ab]{0,2}", any::<i64>()), 0..8);
+    prop_oneof![few, prop::collection::vec(("[a-c]{0,5}", any::<i64>()), 0..100)]
+}
+
+proptest! {
+    #[test]
+    fn an_object_is_a_map_in_the_order_of_names(members in members(), others in members(), names in prop::collection::vec("[a-c]{0,3}", 0..8)) {
+        let number = |number: i64| if number % 3 == 0 { super::Value::Null } else { super::Value::Number(number.into()) };
+        let mut expected: BTreeMap<String, super::Value<'_>> = BTreeMap::new();
+        let mut object = Object::new();
+        for (name, value) in &members {
+            prop_assert_eq!(object.insert(name.as_str(), number(*value)), expected.insert(name.clone(), number(*value)));
+        }
+        let same = |object: &Object<'_>, expected: &BTreeMap<String, super::Value<'_>>| {
+            object.len() == expected.len() && object.is_empty() == expected.is_empty() && object.iter().eq(expected.iter().map(|(name, value)| (name.as_str(), value)))
+        };
+        prop_assert!(same(&object, &expected), "{:?} {:?}", object, expected);
+        prop_assert_eq!(&object, &members.iter().map(|(name, value)| (name.as_str(), number(*value))).collect::<Object<'_>>());
+
+        let others: Object<'_> = others.iter().map(|(name, value)| (name.as_str(), number(*value))).collect();
+        object.fill(&others);
+        for (name, value) in others.iter() {
+            let own = expected.entry(name.to_owned()).or_default();
+            if own.is_null() {
+                *own = value.clone();
+            }
+        }
+        prop_assert!(same(&object, &expected), "{:?} {:?}", object, expected);
+
+        for name in &names {
+            prop_assert_eq!(object.get(name), expected.get(name));
+            prop_assert_eq!(object.get_mut(name).cloned(), expected.get(name).cloned());
+            prop_assert_eq!(object.remove(name), expected.remove(name));
+            object.insert_if_absent(name.as_str(), super::Value::Bool(true));
+            object.insert_if_absent(name.as_str(), super::Value::Bool(false));
+            expected.entry(name.clone()).or_insert(super::Value::Bool(true));
+        }
+        prop_assert!(same(&object, &expected), "{:?} {:?}", object, expected);
+
+        object.retain(|name, value| !value.is_null() && name.len() != 1);
+        expected.retain(|name, value| !value.is_null() && name.len() != 1);
+        prop_assert!(same(&object, &expected), "{:?} {:?}", object, expected);
+        prop_assert!(object.into_iter().eq(expected.into_iter().map(|(name, value)| (Cow::Owned(name), value))));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_with_their_place(before in "[\\[{\":,1a \n]{0,8}", broken in prop::sample::select(vec![&b"\xff"[..], b"\xc0\x80", b"\xed\xa0\x80", b"\xe2\x82"]), after in "[\\]}\", ]{0,4}") {
+        let bytes = [before.as_bytes(), broken, after.as_bytes()].concat();
+        let violation = parse_strict(&bytes, &Limits::default()).unwrap_err();
+        let expected = serde_json::from_slice::<Value>(&bytes).unwrap_err();
+        if violation.code != "duplicate_key" {
+            prop_assert_eq!(violation.message, format!("{expected}; send JSON as of RFC 8259, in UTF-8"));
+        }
+    }
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_told_in_small_and_large_objects() {
+    for count in [1, 2, 15, 16, 17, 63, 64, 65, 66, 200] {
+        let names = || (0..count).map(|number| format!("k{:03}", number * 19 % count));
+        let members: Vec<String> = names().map(|name| format!("\"{name}\":1")).collect();
+        let whole = format!("{{{}}}", members.join(","));
+        let read = parse_strict(whole.as_bytes(), &Limits::default()).map(|value| Value::from(&value));
+        assert_eq!(read, Ok(serde_json::from_str(&whole).unwrap()));
+        for twice in [0, count / 2, count - 1].map(|place| names().nth(place).unwrap()) {
+            // Told as soon as it is there: what is wrong behind it is not looked at.
+            for again in
+                [format!("\"{twice}\":2"), format!("\"{twice}\":nonsense"), format!("\"\\u006b{}\"", twice.trim_start_matches('k'))]
+            {
+                let text = format!("{{\"a\":[{{{},{again}}}]}}", members.join(","));
+                let violation = parse_strict(text.as_bytes(), &Limits::default()).unwrap_err();
+                assert_eq!((violation.code.as_str(), violation.field), ("duplicate_key", format!("/a/0/{twice}")), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_object_may_have_a_hundred_thousand_members_in_any_order() {
+    const MEMBERS: u32 = 100_000;
+    let name = |number: u32| format!("{:08x}", number.wrapping_mul(0x9e37_79b1));
+    let members: Vec<String> = (0..MEMBERS).map(|number| format!("\"{}\":{number}", name(number))).collect();
+    let text = format!("{{{}}}", members.join(","));
+    let read = parse_strict(text.as_bytes(), &Limits::default()).unwrap();
+    let object = read.as_object().unwrap();
+    assert_eq!(object.len(), MEMBERS as usize);
+    assert!(object.iter().is_sorted_by(|(one, _), (other, _)| one < other));
+    assert!((0..MEMBERS).all(|number| object.get(&name(number)) == Some(&super::Value::Number(number.into()))));
+    let twice = format!("{},\"{}\":1}}", text.trim_end_matches('}'), name(MEMBERS / 2));
+    assert_eq!(parse_strict(twice.as_bytes(), &Limits::default()).unwrap_err().code, "duplicate_key");
+}
+
+#[test]
+fn texts_are_borrowed_unless_they_are_escaped() {
+    let read = parse_strict(r#"{"plain é":"text é","\u0065scaped":"a\n"}"#.as_bytes(), &Limits::default()).unwrap();
+    let super::Value::Object(object) = read else { panic!("{read:?}") };
+    for (name, value) in object {
+        let super::Value::String(text) = value else { panic!("{value:?}") };
+        let expect = name == "plain é";
+        assert_eq!([&name, &text].map(|text| matches!(text, Cow::Borrowed(_))), [expect; 2], "{name} {text}");
+        assert_eq!((&*name, &*text), if expect { ("plain é", "text é") } else { ("escaped", "a\n") });
+    }
+}
+
+#[test]
+fn the_deepest_value_needs_little_stack() {
+    let run = || {
+        let text = format!("{}1{}", r#"{"a":["#.repeat(DEPTH_CEILING / 2), "]}".repeat(DEPTH_CEILING / 2));
+        let read = parse_strict(text.as_bytes(), &Limits::WIDEST).unwrap();
+        let copies = (read.clone(), read.clone().into_owned(), Value::from(&read));
+        assert_eq!((canonical(&read), serde_json::to_string(&copies.1).unwrap()), (text.clone(), text.clone()));
+    };
+    std::thread::Builder::new().stack_size(256 * 1024).spawn(run).unwrap().join().unwrap();
+}
+
 #[test]
 fn an_object_is_written_as_the_value_is() {
-    let object = Map::from_iter([("b".to_owned(), json!(1)), ("a".to_owned(), json!([{}]))]);
-    assert_eq!(canonical_object(&object), canonical(&Value::Object(object.clone())));
+    let object = Object::from(Map::from_iter([("b".to_owned(), json!(1)), ("a".to_owned(), json!([{}]))]));
+    assert_eq!(canonical_object(&object), canonical(&super::Value::Object(object.clone())));
 }

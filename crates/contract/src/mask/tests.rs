@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::wire::decode;
@@ -56,7 +56,7 @@ fn what_is_marked_goes_and_the_rest_stays_as_it_was_written() {
 #[test]
 fn hashes_tell_equal_from_different_and_hang_on_the_key() {
     let hash = |value: Value, key: &Key| {
-        let mut value = value;
+        let mut value = json::Value::from(value);
         assert!(leaves(&mut value, Pii::Hash, key));
         value
     };
@@ -90,9 +90,9 @@ fn values_are_shortened_by_what_they_are() {
         (json!(true), Value::Null),
         (Value::Null, Value::Null),
     ] {
-        let mut masked = value.clone();
+        let mut masked = json::Value::from(value.clone());
         assert!(leaves(&mut masked, Pii::Truncate, &key()));
-        assert_eq!(masked, expect, "{value}");
+        assert_eq!(Value::from(&masked), expect, "{value}");
         let once = masked.clone();
         assert!(leaves(&mut masked, Pii::Truncate, &key()));
         assert_eq!(masked, once, "{value}: shortened once is shortened");
@@ -248,11 +248,11 @@ proptest! {
         let masked = masks.mask(WireFormat::Native, payload.as_bytes(), None, &key(), &limits).unwrap();
         let event = decode(WireFormat::Native, &masked.payload, None, &limits).unwrap();
         // The same by way of values.
-        let mut expect = Value::Object(properties);
+        let mut expect = json::Value::Object(properties.into());
         if let Some(masks) = masks.members.get("properties") {
             masks.apply(&mut expect, &key());
         }
-        prop_assert_eq!(Value::Object(event.properties.clone()), expect);
+        prop_assert_eq!(json::Value::Object(event.properties.clone()), expect);
         prop_assert!(!masks.is_in(&event, &key()));
         let again = masks.mask(WireFormat::Native, &masked.payload, None, &key(), &limits).unwrap();
         prop_assert_eq!(again.payload, masked.payload);

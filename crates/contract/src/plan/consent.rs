@@ -1,9 +1,9 @@
 //! What a person must have consented to, for the content of their events to be kept.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::Event;
+use crate::json::Value;
 
 /// What consent an event needs. It is read from `context.consent.categoryPreferences`, as Segment's clients send it: an object with `true` or `false` for each category; `granted` and `denied`
 /// are taken too.
@@ -31,7 +31,7 @@ pub enum UnknownConsent {
 
 impl Consent {
     /// Whether the content of an event may be kept.
-    pub fn allows(&self, event: &Event) -> bool {
+    pub fn allows(&self, event: &Event<'_>) -> bool {
         let stated = event.context.get("consent").and_then(|consent| consent.get("categoryPreferences"));
         self.required.iter().all(|category| match stated.and_then(|stated| stated.get(category)).and_then(given) {
             Some(given) => given,
@@ -40,7 +40,7 @@ impl Consent {
     }
 }
 
-fn given(stated: &Value) -> Option<bool> {
+fn given(stated: &Value<'_>) -> Option<bool> {
     match stated {
         Value::Bool(given) => Some(*given),
         Value::String(text) => match text.to_ascii_lowercase().as_str() {
@@ -54,7 +54,7 @@ fn given(stated: &Value) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -62,7 +62,7 @@ mod tests {
     fn every_category_must_be_consented_to() {
         let check = |required: &[&str], unknown, context: Value, expect| {
             let consent = Consent { required: required.iter().map(|&name| name.to_owned()).collect(), unknown };
-            let event = Event { context: context.as_object().cloned().unwrap(), ..Event::default() };
+            let event = Event { context: context.as_object().cloned().unwrap().into(), ..Event::default() };
             assert_eq!(consent.allows(&event), expect, "{consent:?} {context}");
         };
         let says = |preferences: Value| json!({"consent": {"categoryPreferences": preferences}});

@@ -406,13 +406,13 @@ mod tests {
         })
     }
 
-    fn event() -> impl Strategy<Value = Event> {
+    fn event() -> impl Strategy<Value = Event<'static>> {
         let value = prop_oneof![(0_i64..5).prop_map(Value::from), "[a-c]{0,3}".prop_map(Value::from), Just(json!(1.5)), Just(json!(true))];
         let properties = prop::collection::btree_map("[abc]", value, 0..3);
         ("[xyz]", properties, any::<bool>()).prop_map(|(event_type, properties, known)| Event {
-            event_type,
-            user_id: known.then(|| "u".to_owned()),
-            properties: properties.into_iter().collect(),
+            event_type: event_type.into(),
+            user_id: known.then(|| "u".into()),
+            properties: properties.into_iter().map(|(name, value)| (name, value.into())).collect(),
             ..Event::default()
         })
     }
@@ -424,7 +424,7 @@ mod tests {
             let (old, new) = (old.to_string(), new.to_string());
             let changes = diff((&old, "old"), (&new, "new")).unwrap();
             let (before, after) = (Plan::parse(&old, "old").unwrap(), Plan::parse(&new, "new").unwrap());
-            let broken = |event: &&Event| before.validate(event).is_empty() && !after.validate(event).is_empty();
+            let broken = |event: &&Event<'_>| before.validate(event).is_empty() && !after.validate(event).is_empty();
             if let Some(event) = events.iter().find(broken) {
                 prop_assert!(changes.iter().any(|change| change.producers == Effect::Breaking), "{event:?} breaks: {changes:?}\n{old}\n{new}");
             }

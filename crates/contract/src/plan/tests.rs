@@ -38,12 +38,12 @@ types:
   empty: {}
 "##;
 
-fn event(event_type: &str, properties: Value) -> Event {
-    let properties = properties.as_object().unwrap().clone();
-    Event { event_type: event_type.to_owned(), user_id: Some("u".to_owned()), properties, ..Event::default() }
+fn event(event_type: &str, properties: Value) -> Event<'_> {
+    let properties = properties.as_object().unwrap().clone().into();
+    Event { event_type: event_type.into(), user_id: Some("u".into()), properties, ..Event::default() }
 }
 
-fn check(plan: &Plan, event: &Event, expected: &[(&str, &str, &str)]) {
+fn check(plan: &Plan, event: &Event<'_>, expected: &[(&str, &str, &str)]) {
     let violations = plan.validate(event);
     let found: Vec<_> = violations.iter().map(|found| (found.code.as_str(), found.field.as_str(), found.message.as_str())).collect();
     assert_eq!(found, expected, "{:?}", event.properties);
@@ -102,10 +102,10 @@ fn a_subject_is_demanded_where_the_plan_or_the_type_does() {
     let message = "has neither a user id nor an anonymous id; send at least one";
     let check_subject = |plan: &str, event_type: &str, demanded: bool| {
         let plan = Plan::parse(plan, "plan.yaml").unwrap();
-        let nobody = Event { event_type: event_type.to_owned(), ..Event::default() };
+        let nobody = Event { event_type: event_type.into(), ..Event::default() };
         let expected = [("missing_subject", "", message)];
         check(&plan, &nobody, if demanded { &expected } else { &[] });
-        check(&plan, &Event { anonymous_id: Some("a".to_owned()), ..nobody }, &[]);
+        check(&plan, &Event { anonymous_id: Some("a".into()), ..nobody }, &[]);
     };
     check_subject("version: '1'", "x", false);
     check_subject("version: '1'", FEATURE_EXPOSURE, true);
@@ -247,10 +247,12 @@ fn the_verdicts_of_all_sdks() {
             (plan.policy_of_all(), plan.version())
         );
         for case in vector["cases"].as_array().unwrap() {
-            let id = |name: &str| case["event"][name].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+            let id = |name: &str| case["event"][name].as_str().filter(|id| !id.is_empty()).map(Into::into);
             let properties = case["event"].get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
-            let event_type = case["event"]["event_type"].as_str().unwrap().to_owned();
-            let event = Event { event_type, user_id: id("user_id"), anonymous_id: id("anonymous_id"), properties, ..Event::default() };
+            let event_type = case["event"]["event_type"].as_str().unwrap().into();
+            let read = properties.clone().into();
+            let event =
+                Event { event_type, user_id: id("user_id"), anonymous_id: id("anonymous_id"), properties: read, ..Event::default() };
             let found = plan.validate(&event);
             let expected = case["violations"].as_array().unwrap().iter().map(|pair| {
                 let part = |place: usize| pair[place].as_str().unwrap().to_owned();
@@ -258,7 +260,7 @@ fn the_verdicts_of_all_sdks() {
             });
             assert_eq!(pairs(&found), expected.collect(), "{}", case["what"]);
             let has_subject = event.user_id.is_some() || event.anonymous_id.is_some();
-            assert_eq!(of_producers.check(&event.event_type, has_subject, &event.properties), found, "{}", case["what"]);
+            assert_eq!(of_producers.check(&event.event_type, has_subject, &properties), found, "{}", case["what"]);
         }
     }
     assert!(!plans.is_empty());

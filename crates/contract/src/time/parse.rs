@@ -1,9 +1,8 @@
 //! Reading times as clients write them.
 
-use chrono::{Datelike, NaiveDate};
-use serde_json::Value;
-
 use super::{DAY, SECOND, Timestamp};
+use crate::json::Value;
+use chrono::{Datelike, NaiveDate};
 
 /// Why a value is no time. As text it is a lowercase fragment that says what to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +35,7 @@ pub enum Invalid {
 /// # Errors
 ///
 /// Anything else is [`Invalid`], also `NaN` and `Infinity`, a year outside of 0001 to 9999 and a day that does not exist.
-pub fn parse(value: &Value) -> Result<Timestamp, Invalid> {
+pub fn parse(value: &Value<'_>) -> Result<Timestamp, Invalid> {
     match value {
         Value::String(text) => parse_text(text),
         // A float is shown as the shortest decimal that reads back as it, without an exponent: what the client wrote, for as many digits as matter.

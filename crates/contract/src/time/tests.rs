@@ -3,6 +3,11 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// [`super::parse`] of a value as `serde_json` has it.
+fn parse(value: &Value) -> Result<Timestamp, Invalid> {
+    super::parse(&value.clone().into())
+}
+
 #[test]
 fn reads_what_clients_send() {
     let ten = "2026-11-23T10:00:00.000000Z";

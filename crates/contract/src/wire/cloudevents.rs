@@ -8,19 +8,20 @@
 //! - The user is the extension attribute `userid`, else `user_id` or `userId` of the data; in the same way `anonymousid` and `sessionid`.
 //! - All other attributes are kept in the context, under `cloudevents`.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::Envelope;
 use super::fields::{Fields, scalar_text};
 use crate::id::EVENT_ID_CHARS_MAX;
+use crate::json::{Object, Value};
 use crate::violation::below;
 use crate::{Event, EventId, Violation, json};
 
-pub(super) fn decode(payload: &[u8], envelope: &Envelope, limits: &json::Limits) -> Result<Event, Vec<Violation>> {
+pub(super) fn decode<'a>(payload: &'a [u8], envelope: &Envelope<'a>, limits: &json::Limits) -> Result<Event<'a>, Vec<Violation>> {
     let (mut fields, properties) = match &envelope.attributes {
         Some(attributes) => {
             let fields = Fields::of(Value::Object(attributes.clone()))?;
@@ -32,7 +33,7 @@ pub(super) fn decode(payload: &[u8], envelope: &Envelope, limits: &json::Limits)
     let (event_id, identity) = identity(&mut fields);
     let version = fields.required_text("specversion", "\"1.0\"");
     if !version.is_empty() && version != "1.0" {
-        fields.violation("unsupported_version", "/specversion", "must be \"1.0\"");
+        fields.violation("unsupported_version", "specversion", "must be \"1.0\"");
     }
     let mut event = Event {
         event_id,
@@ -45,62 +46,60 @@ pub(super) fn decode(payload: &[u8], envelope: &Envelope, limits: &json::Limits)
         ..Event::default()
     };
     let mut attributes = fields.take_rest();
-    attributes.extend(identity);
-    event.context.insert("cloudevents".to_owned(), Value::Object(attributes));
+    for (name, value) in identity {
+        attributes.insert(name, Value::String(value));
+    }
+    event.context.insert("cloudevents", Value::Object(attributes));
     fields.finish(event)
 }
 
-fn structured(payload: &[u8], limits: &json::Limits) -> Result<(Fields, Map<String, Value>), Vec<Violation>> {
+fn structured<'a>(payload: &'a [u8], limits: &json::Limits) -> Result<(Fields<'a>, Object<'a>), Vec<Violation>> {
     let mut fields = Fields::parse(payload, limits)?;
     let data = fields.take("data");
     let encoded = fields.text("data_base64");
     let properties = match (data, encoded) {
         (Some(data), _) => as_properties(data),
-        (None, None) => Map::new(),
-        (None, Some(encoded)) => match STANDARD.decode(&encoded) {
+        (None, None) => Object::new(),
+        (None, Some(encoded)) => match STANDARD.decode(encoded.as_bytes()) {
             Ok(bytes) => {
                 let content_type = fields.text("datacontenttype");
-                let properties = data_of_bytes(&bytes, content_type.as_deref(), limits)?;
-                fields.fill(content_type.map(|kind| ("datacontenttype".to_owned(), Value::String(kind))).into_iter().collect());
+                let properties = data_of_bytes(&bytes, content_type.as_deref(), limits)?.into_owned();
+                fields.fill(&content_type.map(|kind| ("datacontenttype", Value::String(kind))).into_iter().collect());
                 properties
             }
             Err(_) => {
-                fields.violation("invalid_base64", "/data_base64", "is not base64; send the bytes in the standard alphabet, padded");
-                Map::new()
+                fields.violation("invalid_base64", "data_base64", "is not base64; send the bytes in the standard alphabet, padded");
+                Object::new()
             }
         },
     };
     Ok((fields, properties))
 }
 
-fn content_type(attributes: &Map<String, Value>) -> Option<&str> {
+fn content_type<'a>(attributes: &'a Object<'_>) -> Option<&'a str> {
     attributes.get("datacontenttype").and_then(Value::as_str)
 }
 
 /// Whether the payload of an event in binary mode is JSON. `None` of an event in structured mode.
 pub(crate) fn data_is_json(envelope: Option<&RawValue>) -> Option<bool> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        attributes: Option<Map<String, Value>>,
-    }
-    let envelope: Envelope = serde_json::from_str(envelope?.get()).ok()?;
-    Some(content_type(&envelope.attributes?).is_none_or(is_json))
+    let envelope = json::parse_strict(envelope?.get().as_bytes(), &json::Limits::WIDEST).ok()?;
+    Some(content_type(envelope.get("attributes")?.as_object()?).is_none_or(is_json))
 }
 
 /// The data of an event whose format does not say what it is, by its content type; with none it is JSON.
-fn data_of_bytes(bytes: &[u8], content_type: Option<&str>, limits: &json::Limits) -> Result<Map<String, Value>, Vec<Violation>> {
+fn data_of_bytes<'a>(bytes: &'a [u8], content_type: Option<&str>, limits: &json::Limits) -> Result<Object<'a>, Vec<Violation>> {
     if bytes.is_empty() {
-        return Ok(Map::new());
+        return Ok(Object::new());
     }
     if content_type.is_none_or(is_json) {
         let data = json::parse_strict(bytes, limits).map_err(|violation| vec![below("/data", violation)])?;
         return Ok(as_properties(data));
     }
     let (name, text) = match std::str::from_utf8(bytes) {
-        Ok(text) => ("data", text.to_owned()),
-        Err(_) => ("data_base64", STANDARD.encode(bytes)),
+        Ok(text) => ("data", Cow::Borrowed(text)),
+        Err(_) => ("data_base64", Cow::Owned(STANDARD.encode(bytes))),
     };
-    Ok(Map::from_iter([(name.to_owned(), Value::String(text))]))
+    Ok(Object::from_iter([(name, Value::String(text))]))
 }
 
 pub(crate) fn is_json(content_type: &str) -> bool {
@@ -108,22 +107,22 @@ pub(crate) fn is_json(content_type: &str) -> bool {
     essence.is_empty() || essence.ends_with("/json") || essence.ends_with("+json")
 }
 
-fn as_properties(data: Value) -> Map<String, Value> {
+fn as_properties(data: Value<'_>) -> Object<'_> {
     match data {
         Value::Object(properties) => properties,
-        other => Map::from_iter([("data".to_owned(), other)]),
+        other => Object::from_iter([("data", other)]),
     }
 }
 
 /// The event id, and the two attributes it was made from.
-fn identity(fields: &mut Fields) -> (Option<EventId>, [(String, Value); 2]) {
+fn identity<'a>(fields: &mut Fields<'a>) -> (Option<EventId>, [(&'static str, Cow<'a, str>); 2]) {
     let source = fields.required_text("source", "where the event comes from, as a URI reference");
     let id = fields.required_text("id", "the event's id, unique within its source");
     if source.contains(char::is_whitespace) {
-        fields.violation("invalid_attribute", "/source", "must be a URI reference, without whitespace");
+        fields.violation("invalid_attribute", "source", "must be a URI reference, without whitespace");
     }
     let event_id = EventId::try_from(joined(&source, &id)).ok();
-    (event_id, [("source".to_owned(), Value::String(source)), ("id".to_owned(), Value::String(id))])
+    (event_id, [("source", source), ("id", id)])
 }
 
 fn joined(source: &str, id: &str) -> String {
@@ -137,7 +136,7 @@ fn joined(source: &str, id: &str) -> String {
     format!("ce:{}", hasher.finalize().to_hex())
 }
 
-fn find_id(properties: &Map<String, Value>, names: [&str; 2]) -> Option<String> {
+fn find_id<'a>(properties: &Object<'a>, names: [&str; 2]) -> Option<Cow<'a, str>> {
     let values = names.into_iter().filter_map(|name| properties.get(name)).filter(|value| !value.is_null());
     values.filter_map(|value| scalar_text(value).ok()).find(|id| !id.is_empty())
 }

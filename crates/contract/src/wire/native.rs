@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use crate::{Event, Violation, json};
 
-pub(super) fn decode(payload: &[u8], limits: &json::Limits) -> Result<Event, Vec<Violation>> {
+pub(super) fn decode<'a>(payload: &'a [u8], limits: &json::Limits) -> Result<Event<'a>, Vec<Violation>> {
     let mut fields = Fields::parse(payload, limits)?;
     let event = Event {
         event_id: fields.event_id("event_id"),

@@ -1,14 +1,17 @@
 //! Takes a body apart into the bytes of its events, what they share, and the key.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
+use contract::json::Value;
 use contract::wire::split;
 use contract::{Violation, json};
 use serde::Serialize;
+use serde_json::Map;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::form::{Form, Query};
@@ -40,9 +43,9 @@ struct Shared<'a> {
     #[serde(rename = "sentAt", skip_serializing_if = "Option::is_none")]
     sent_at: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    query: Option<Map<String, Value>>,
+    query: Option<BTreeMap<&'a str, Value<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<&'a Map<String, Value>>,
+    attributes: Option<&'a Map<String, serde_json::Value>>,
 }
 
 pub(super) fn parts(form: &Form, body: &Bytes, query: &Query, config: &Config) -> Result<Parts, Violation> {
@@ -99,19 +102,17 @@ pub(super) fn pixel_data(text: &[u8]) -> Result<Bytes, Violation> {
 }
 
 /// The parameters of a pixel as the fields of an event, without the key. The first of a name counts.
-fn fields(query: &Query, limits: &json::Limits) -> Map<String, Value> {
-    let mut fields = Map::new();
-    for (name, text) in query.pairs() {
-        if name != "writeKey" && !fields.contains_key(name) {
-            fields.insert(name.clone(), field(name, text, limits));
-        }
+fn fields<'a>(query: &'a Query, limits: &json::Limits) -> BTreeMap<&'a str, Value<'a>> {
+    let mut fields = BTreeMap::new();
+    for (name, text) in query.pairs().iter().filter(|(name, _)| name != "writeKey") {
+        fields.entry(name.as_str()).or_insert_with(|| field(name, text, limits));
     }
     fields
 }
 
-fn field(name: &str, text: &str, limits: &json::Limits) -> Value {
+fn field<'a>(name: &str, text: &'a str, limits: &json::Limits) -> Value<'a> {
     let object = JSON_PARAMETERS.contains(&name).then(|| json::parse_strict(text.as_bytes(), limits).ok()).flatten();
-    object.filter(Value::is_object).unwrap_or_else(|| Value::String(text.to_owned()))
+    object.filter(|value| value.as_object().is_some()).unwrap_or_else(|| Value::String(text.into()))
 }
 
 fn stored(shared: &Shared<'_>) -> Result<Option<Box<RawValue>>, Violation> {

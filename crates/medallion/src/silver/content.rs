@@ -16,7 +16,7 @@ use contract::Event;
 static OF_CONTENT: LazyLock<Hasher> = LazyLock::new(|| Hasher::new_derive_key("tidegate 2026-11 event content v1"));
 
 /// The hash of an event's content. `properties` and `context` are the canonical texts of the event's.
-pub(crate) fn hash(event: &Event, properties: &str, context: &str) -> u64 {
+pub(crate) fn hash(event: &Event<'_>, properties: &str, context: &str) -> u64 {
     let mut hasher = OF_CONTENT.clone();
     let mut field = |bytes: Option<&[u8]>| {
         hasher.update(&bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());

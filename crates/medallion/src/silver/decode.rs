@@ -94,8 +94,8 @@ impl<'a> Row<'a> {
 /// Decodes rows one after the other. The events of one request lie next to each other and share an envelope, so the last one is remembered.
 pub(crate) struct Decoder<'a> {
     limits: &'a json::Limits,
-    none: Envelope,
-    last: Option<(&'a str, Result<Envelope, Vec<Violation>>)>,
+    none: Envelope<'a>,
+    last: Option<(&'a str, Result<Envelope<'a>, Vec<Violation>>)>,
 }
 
 impl<'a> Decoder<'a> {
@@ -103,7 +103,7 @@ impl<'a> Decoder<'a> {
         Self { limits, none: Envelope::default(), last: None }
     }
 
-    pub(crate) fn decode(&mut self, row: &Row<'a>) -> Result<Event, Reason> {
+    pub(crate) fn decode(&mut self, row: &Row<'a>) -> Result<Event<'a>, Reason> {
         let undecodable = |violations| Reason { stage: "silver", violations };
         let one = |code: &str, message: String| undecodable(vec![Violation::new(code, "", message)]);
         // Of the gate of some later version, which this code knows nothing of.
@@ -119,7 +119,7 @@ impl<'a> Decoder<'a> {
         decode_in(format, row.payload, envelope, limits).map_err(undecodable)
     }
 
-    fn envelope(&mut self, text: Option<&'a str>) -> Result<&Envelope, &[Violation]> {
+    fn envelope(&mut self, text: Option<&'a str>) -> Result<&Envelope<'a>, &[Violation]> {
         let Some(text) = text else { return Ok(&self.none) };
         let limits = self.limits;
         let (_, envelope) = match self.last.take() {
@@ -130,7 +130,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-fn parse_envelope(text: &str, limits: &json::Limits) -> Result<Envelope, Vec<Violation>> {
+fn parse_envelope<'a>(text: &'a str, limits: &json::Limits) -> Result<Envelope<'a>, Vec<Violation>> {
     let raw: &RawValue = serde_json::from_str(text)
         .map_err(|error| vec![Violation::new("invalid_envelope", "", format!("what came with the request is not JSON: {error}"))])?;
     Envelope::parse(Some(raw), limits)

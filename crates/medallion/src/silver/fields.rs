@@ -9,7 +9,6 @@ use arrow::datatypes::TimestampMicrosecondType;
 use contract::time::event_time;
 use contract::wire::FEATURE_EXPOSURE;
 use contract::{Event, Timestamp, json};
-use serde_json::{Map, Value};
 
 use super::Rules;
 use super::agent::Agents;
@@ -90,7 +89,7 @@ impl EventFields {
     }
 
     /// Takes in one event and the row of Bronze that it was read from.
-    pub(crate) fn push(&mut self, event: &Event, row: &Row<'_>, rules: &Rules) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, event: &Event<'_>, row: &Row<'_>, rules: &Rules) -> Result<(), Error> {
         self.push_bodies(event)?;
         self.push_times(event, row, rules);
         self.push_page(event);
@@ -109,7 +108,7 @@ impl EventFields {
         Ok(())
     }
 
-    fn push_bodies(&mut self, event: &Event) -> Result<(), Error> {
+    fn push_bodies(&mut self, event: &Event<'_>) -> Result<(), Error> {
         let (properties, context) = (json::canonical_object(&event.properties), json::canonical_object(&event.context));
         // The canonical form may be longer than what came (`1e20` has 21 digits there), so the bounds on Bronze's batches do not hold here.
         let bytes = (self.properties.values_slice().len() + properties.len()).max(self.context.values_slice().len() + context.len());
@@ -122,7 +121,7 @@ impl EventFields {
         Ok(())
     }
 
-    fn push_times(&mut self, event: &Event, row: &Row<'_>, rules: &Rules) {
+    fn push_times(&mut self, event: &Event<'_>, row: &Row<'_>, rules: &Rules) {
         let sent = event.sent_at.or(row.sent_at);
         let time = event_time(event.client_time, sent, row.received_at, rules.clock_skew_tolerance_micros);
         self.event_time.append_value(time.at.micros());
@@ -134,7 +133,7 @@ impl EventFields {
         self.is_late.append_value(behind > rules.allowed_lateness_micros);
     }
 
-    fn push_page(&mut self, event: &Event) {
+    fn push_page(&mut self, event: &Event<'_>) {
         let page = page(event);
         for (column, value) in self.page.iter_mut().zip([page.url, page.path, page.title, page.referrer]) {
             column.append_option(value);
@@ -144,7 +143,7 @@ impl EventFields {
         }
     }
 
-    fn push_agent(&mut self, event: &Event, row: &Row<'_>) {
+    fn push_agent(&mut self, event: &Event<'_>, row: &Row<'_>) {
         let stated = text(&event.context, "userAgent");
         let user_agent = stated.or(row.user_agent);
         let agent = self.agents.get(user_agent);
@@ -190,7 +189,7 @@ impl EventFields {
 }
 
 /// Name and version of the library that made the event, as `name/version`.
-fn library(context: &Map<String, Value>) -> Option<String> {
+fn library(context: &json::Object<'_>) -> Option<String> {
     let library = object(context, "library")?;
     let name = text(library, "name")?;
     Some(text(library, "version").map_or_else(|| name.to_owned(), |version| format!("{name}/{version}")))

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use contract::Event;
-use serde_json::{Map, Value};
+use contract::json::{Object, Value};
 
 /// The page of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,17 +19,17 @@ pub(crate) struct Page<'a> {
 }
 
 /// A member that is a text and not empty.
-pub(crate) fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(object: &'a Object<'_>, name: &str) -> Option<&'a str> {
     object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// A member that is an object.
-pub(crate) fn object<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Map<String, Value>> {
+pub(crate) fn object<'a, 'b>(object: &'a Object<'b>, name: &str) -> Option<&'a Object<'b>> {
     object.get(name).and_then(Value::as_object)
 }
 
-pub(crate) fn page(event: &Event) -> Page<'_> {
-    let own = matches!(event.event_type.as_str(), "page_view" | "screen_view").then_some(&event.properties);
+pub(crate) fn page<'a>(event: &'a Event<'_>) -> Page<'a> {
+    let own = matches!(&*event.event_type, "page_view" | "screen_view").then_some(&event.properties);
     let places = [own, object(&event.context, "page")];
     let find = |name: &str| places.into_iter().flatten().find_map(|place| text(place, name));
     let url = find("url");
@@ -52,7 +52,7 @@ const CAMPAIGN_FIELDS: [(&str, &str); 5] =
     [("source", "utm_source"), ("medium", "utm_medium"), ("name", "utm_campaign"), ("term", "utm_term"), ("content", "utm_content")];
 
 /// Source, medium, name, term and content of the campaign. `url` is the page's.
-pub(crate) fn campaign<'a>(context: &'a Map<String, Value>, url: Option<&'a str>) -> [Option<Cow<'a, str>>; 5] {
+pub(crate) fn campaign<'a>(context: &'a Object<'_>, url: Option<&'a str>) -> [Option<Cow<'a, str>>; 5] {
     let stated = object(context, "campaign");
     let query = url.map(query_of).filter(|query| query.contains("utm_"));
     CAMPAIGN_FIELDS.map(|(name, parameter)| {
@@ -105,7 +105,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -139,9 +139,9 @@ mod tests {
         assert_eq!(parameter_of("xutm_source=a&utm_source", "utm_source"), None);
     }
 
-    fn event(event_type: &str, properties: Value, context: Value) -> Event {
-        let map = |value: Value| value.as_object().cloned().unwrap_or_default();
-        Event { event_type: event_type.to_owned(), properties: map(properties), context: map(context), ..Event::default() }
+    fn event(event_type: &'static str, properties: Value, context: Value) -> Event<'static> {
+        let map = |value: Value| value.as_object().cloned().unwrap_or_default().into();
+        Event { event_type: event_type.into(), properties: map(properties), context: map(context), ..Event::default() }
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
             for url in [url, like] {
                 let path = path_of(&url);
                 prop_assert!(path.is_none_or(|path| path == "/" || url.contains(path)));
-                let _campaign = campaign(&Map::new(), Some(&url));
+                let _campaign = campaign(&Object::new(), Some(&url));
             }
         }
     }

@@ -301,7 +301,7 @@ mod tests {
         let found = rows("x.parquet", &content);
         let Ok(Row::Fields(first)) = &found[0] else { panic!("{found:?}") };
         assert_eq!((&first["n"], &first["x"], &first["t"]), (&json!(1), &json!(0.5), &json!("a")));
-        assert!(contract::time::parse(&first["at"]).is_ok_and(|time| time.micros() == 1_700_000_000_000_000), "{first:?}");
+        assert!(contract::time::parse(&first["at"].clone().into()).is_ok_and(|time| time.micros() == 1_700_000_000_000_000), "{first:?}");
         assert_eq!(found[1], fields(json!({"n": 2, "t": ""})));
         assert_eq!(rows("x.jsonl", b" {\"a\":1}\n\n[2]\n"), [Ok(Row::Line(b"{\"a\":1}".to_vec())), Ok(Row::Line(b"[2]".to_vec()))]);
         assert!(Format::of("a.parquet.gz").is_err() && Format::of("a.txt").is_err() && Format::of("A.CSV.GZ").unwrap() == Format::Csv);

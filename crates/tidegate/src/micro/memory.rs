@@ -98,7 +98,7 @@ impl Memory {
         }
     }
 
-    fn decoded(&self, receipt: &Receipt, value: &[u8]) -> Option<Event> {
+    fn decoded<'a>(&self, receipt: &'a Receipt, value: &'a [u8]) -> Option<Event<'a>> {
         let envelope = Envelope::parse(receipt.envelope.as_deref(), &self.json).ok()?;
         wire::decode_in(receipt.format, value, &envelope, &self.json).ok()
     }
@@ -116,7 +116,7 @@ fn facts(receipt: &Receipt) -> Map<String, Value> {
 }
 
 /// The event in the native shape, whatever wire format it came in.
-fn native(receipt: &Receipt, event: &Event) -> Value {
+fn native(receipt: &Receipt, event: &Event<'_>) -> Value {
     let time = |time: Option<Timestamp>| time.map(Timestamp::to_rfc3339);
     let fields = json!({
         "event_id": receipt.event_id.as_str(), "event_type": event.event_type, "event_time": time(event.client_time), "sent_at": time(event.sent_at),
