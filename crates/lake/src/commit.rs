@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, Transaction};
@@ -29,6 +30,10 @@ use crate::{maintain, metrics};
 
 /// The pause after an error of the store never grows beyond this.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A commit of more rows is encoded on so many more threads: one after the other the files of a rebuild would keep one core busy and the rest waiting. The commits of a stage that
+/// keeps up are smaller, and leave the other cores to what answers clients.
+const ROWS_OF_AN_ENCODER: usize = 1 << 16;
 
 /// A commit that is ready to be made. Its new files are already there.
 #[derive(Debug)]
@@ -183,11 +188,24 @@ impl Table {
 
     /// Writes the rows into files of their partitions. They are no part of the table before a commit names them.
     pub(crate) async fn write(&self, parts: Vec<Part>, data_change: bool) -> Result<Vec<NewFile>, Error> {
-        let (schema, stats_columns) = (Arc::clone(&self.shape.data_schema), Arc::clone(&self.shape.stats_columns));
-        let (table, options) = (Arc::clone(&self.home.name), Arc::clone(&self.home.options));
-        let encode = move || writer::encode(&table, parts, &schema, &stats_columns, &options);
-        // Encoding works the processor for long: not among the tasks that answer clients.
-        let encoded = tokio::task::spawn_blocking(encode).await.map_err(|error| Error::store("encode rows", error))??;
+        let rows = |part: &Part| part.batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+        let encoders = (parts.iter().map(rows).sum::<usize>() / ROWS_OF_AN_ENCODER).clamp(1, cores());
+        let mut numbered: Vec<(usize, Part)> = parts.into_iter().enumerate().collect();
+        // The largest first: it would be waited for at the end.
+        numbered.sort_by_key(|(_, part)| std::cmp::Reverse(rows(part)));
+        let encode = |(number, part): (usize, Part)| {
+            let (schema, stats_columns) = (Arc::clone(&self.shape.data_schema), Arc::clone(&self.shape.stats_columns));
+            let (table, options) = (Arc::clone(&self.home.name), Arc::clone(&self.home.options));
+            async move {
+                let encode = move || writer::encode(&table, vec![part], &schema, &stats_columns, &options);
+                // Encoding works the processor for long: not among the tasks that answer clients.
+                let encoded = tokio::task::spawn_blocking(encode).await.map_err(|error| Error::store("encode rows", error))??;
+                Ok::<_, Error>((number, encoded))
+            }
+        };
+        let mut encoded: Vec<(usize, Vec<Placed>)> = futures::stream::iter(numbered).map(encode).buffered(encoders).try_collect().await?;
+        encoded.sort_by_key(|(number, _)| *number);
+        let encoded = encoded.into_iter().flat_map(|(_, files)| files).collect();
         self.upload(encoded, data_change).await
     }
 
@@ -234,6 +252,10 @@ impl Table {
             }
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Now, as ids tell it: for comparing with the times of files, and for nothing else.

@@ -34,16 +34,21 @@ pub(crate) async fn provider(home: &Home, version: Option<i64>) -> Result<Option
         return Ok(None);
     }
     let snapshot = Snapshot::try_new(home.log.as_ref(), version.map(i64::unsigned_abs)).await;
-    let snapshot = snapshot.map_err(|error| match (error, version) {
-        // So the library says that its log no longer goes back that far.
-        (DeltaTableError::NotATable(_), Some(version)) => Error::Missing(format!("{} has no version {version} any more", home.name)),
-        (error, _) => Error::delta(format!("load {}", home.name), error),
-    })?;
+    let snapshot = snapshot.map_err(|error| not_loaded(&home.name, version, error))?;
     check_format(&home.name, snapshot.metadata())?;
     // Plain types for all columns: dictionaries and views are a gain within an engine and a burden on whoever takes the results.
     let config = DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
     let scan = DeltaScanNext::new(snapshot, config).map_err(|error| Error::store(format!("query {}", home.name), error))?;
     Ok(Some(Arc::new(scan)))
+}
+
+/// What is wrong where a table cannot be loaded at its newest version, or at the one named.
+pub(crate) fn not_loaded(name: &str, version: Option<i64>, error: DeltaTableError) -> Error {
+    match (error, version) {
+        // So the library says that its log no longer goes back that far.
+        (DeltaTableError::NotATable(_), Some(version)) => Error::Missing(format!("{name} has no version {version} any more")),
+        (error, _) => Error::delta(format!("load {name}"), error),
+    }
 }
 
 /// A session without tables: bounded memory and disk, all cores, UTC.

@@ -1,7 +1,7 @@
 //! Rebuilding Silver and Gold from Bronze, in tables beside the live ones, while these go on.
 //!
-//! A rebuild has three parts. First, all of Bronze at one version is brought into the order of its identities and decided about event by event, without the index:
-//! the copies of an event stand side by side ([`sorted`]). What Bronze has more by then is decided about as the live stage does it, until the rebuild stands where
+//! A rebuild has three parts. First, all of Bronze at one version is decided about without the index: events that have one row where it lies, the others in the order of their
+//! identities, in which the copies of an event stand side by side ([`pass`]). What Bronze has more by then is decided about as the live stage does it, until the rebuild stands where
 //! Bronze stands. Then Gold is made of it. Progress is in the tables, as everywhere: a rebuild that was broken off anywhere is taken up there.
 //!
 //! A rebuild of some days only has the rows of these, decided about with all copies in view. It cannot catch up or take over: it is there to be compared.
@@ -24,14 +24,18 @@ use crate::status::Status;
 use crate::tables::{self, Names};
 use crate::work::Work;
 
+mod by_file;
+mod by_identity;
+mod copies;
 mod cut_over;
 mod days;
+mod pass;
 mod prefix;
-mod sorted;
+mod unit;
 
 pub use cut_over::CutOver;
 pub(crate) use days::Days;
-use sorted::Sorted;
+use pass::Pass;
 
 /// What is to be rebuilt, and into which tables.
 #[derive(Debug, Clone)]
@@ -49,10 +53,12 @@ pub struct Replay {
 /// What a rebuild is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Reading Bronze and bringing it into order; nothing can be said of how far that is.
-    Sorting,
-    /// Deciding, identity by identity.
+    /// Finding out which events have more than one row in Bronze; nothing can be said of how far that is.
+    Comparing,
+    /// Deciding about those that have one, file by file.
     Deciding,
+    /// Deciding about the others, identity by identity.
+    Choosing,
     /// Joining small files.
     Joining,
     /// Deciding about what Bronze has more by now.
@@ -101,17 +107,17 @@ impl Replay {
     pub async fn run(&self, lake: &Lake, config: &Config, watcher: Watcher<'_>) -> Result<Rebuilt, Error> {
         config.check()?;
         let (names, days) = (Names::of_build(&self.into)?, Days::new(self.from, self.to)?);
-        let mut sorted = Sorted::open(lake, &names, config, days).await?;
-        let resumed = sorted.is_begun();
-        sorted.run(lake, watcher).await?;
+        let mut pass = Pass::open(lake, &names, config, days).await?;
+        let resumed = pass.is_begun();
+        pass.run(lake, watcher).await?;
         let bronze_version = if days.is_all() {
             join(lake, &names, config, watcher).await?;
             self.catch_up(lake, config, watcher).await?
         } else {
-            sorted.bronze_version()
+            pass.bronze_version()
         };
         make_gold(lake, &names, config, watcher).await?;
-        let counts = sorted::counts(lake, &names).await?;
+        let counts = pass::counts(lake, &names).await?;
         let silver = lake.table(&names.events()).await?.files().await?.iter().filter_map(|file| file.rows).sum();
         let (duplicates, dead_letters) = (counts.total(DUPLICATE), counts.total(DEAD_LETTER));
         Ok(Rebuilt { into: self.into.clone(), bronze_version, silver, duplicates, dead_letters, resumed })
@@ -163,15 +169,15 @@ pub async fn drop_build(lake: &Lake, name: &str) -> Result<(), Error> {
 
 /// The version of Bronze that a rebuild is over; `None` where it has not begun.
 pub(crate) async fn began_at(events: &Table) -> Result<Option<i64>, Error> {
-    Ok(sorted::began(events).await?.map(|(version, _)| version))
+    Ok(pass::began(events).await?.map(|(version, _)| version))
 }
 
 /// The days that a rebuild has: all, where it is none.
 pub(crate) async fn days_of(events: &Table) -> Result<Days, Error> {
-    Ok(sorted::began(events).await?.map_or(Days::all(), |(_, days)| days))
+    Ok(pass::began(events).await?.map_or(Days::all(), |(_, days)| days))
 }
 
-/// Joins the small files that a rebuild writes: many identities in the order of their digests lie in many days.
+/// Joins the small files that a rebuild writes: each of its parts has late events, which lie in many days.
 async fn join(lake: &Lake, names: &Names, config: &Config, watcher: Watcher<'_>) -> Result<(), Error> {
     watcher(Progress { phase: Phase::Joining, done_millionths: 0 });
     for spec in [names.events(), names.exposures(), names.dead_letters()] {

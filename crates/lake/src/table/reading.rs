@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::catalog::TableProvider;
+use deltalake::table::state::DeltaTableState;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use serde_json::{Map, Value};
 
@@ -56,18 +57,21 @@ impl Table {
     /// `Retry` when the store fails.
     pub async fn files(&mut self) -> Result<Vec<Added>, Error> {
         let version = self.version;
-        let files = self.bring_up().await?.log_data();
-        let added = files.iter().map(|file| Added {
-            version,
-            path: file.path().into_owned(),
-            rows: file.stats().as_deref().and_then(log::rows),
-            bytes: file.size().unsigned_abs(),
-            partition_values: file.partition_values_map().into_iter().collect(),
-            info: Map::new(),
-        });
-        let mut added: Vec<Added> = added.collect();
-        added.retain(|file| !self.left_out.contains(&file.path));
-        Ok(added)
+        let mut files = listed(self.bring_up().await?, version);
+        files.retain(|file| !self.left_out.contains(&file.path));
+        Ok(files)
+    }
+
+    /// The files that the table consisted of at an older version, which must still be in the log; said of them is what [`Table::files`] says.
+    ///
+    /// # Errors
+    /// `Missing` when the log no longer goes back that far; `Retry` when the store fails.
+    pub async fn files_at(&self, version: i64) -> Result<Vec<Added>, Error> {
+        let state = DeltaTableState::try_new(self.home.log.as_ref(), Some(version.unsigned_abs())).await;
+        let state = state.map_err(|error| session::not_loaded(&self.home.name, Some(version), error))?;
+        let mut files = listed(&state, version);
+        files.retain(|file| !self.left_out.contains(&file.path));
+        Ok(files)
     }
 
     /// The latest instant of a column, in microseconds since 1970, as the statistics of the files tell it: to the millisecond. `None` where no file has statistics of
@@ -155,4 +159,17 @@ impl Table {
         let schema = reader::select(&self.home.name, &self.shape.schema, columns)?;
         Ok(Reader { store: self.home.store(), schema, batch_rows: self.home.options.read_batch_rows })
     }
+}
+
+fn listed(state: &DeltaTableState, version: i64) -> Vec<Added> {
+    let files = state.log_data();
+    let added = files.iter().map(|file| Added {
+        version,
+        path: file.path().into_owned(),
+        rows: file.stats().as_deref().and_then(log::rows),
+        bytes: file.size().unsigned_abs(),
+        partition_values: file.partition_values_map().into_iter().collect(),
+        info: Map::new(),
+    });
+    added.collect()
 }

@@ -9,7 +9,7 @@ use medallion::ledger::{BRONZE_EXPIRED, Counts, REFUSED, REFUSED_EXPIRED, UNREAD
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Phase, Progress, Replay, Watcher, drop_build, sorted};
+use super::{Phase, Progress, Replay, Watcher, drop_build, pass};
 use medallion::frontier::BUCKETS;
 
 use crate::audit::said::Said;
@@ -93,7 +93,7 @@ impl Replay {
             return refuse("it has no rows");
         }
         let mut bronze = lake.table(&tables::bronze()).await?;
-        if retention::kept_from(&mut bronze).await? != sorted::kept_from(&events).await? {
+        if retention::kept_from(&mut bronze).await? != pass::kept_from(&events).await? {
             return refuse("days of Bronze were let go of since it was begun; remove it with --drop and begin it anew");
         }
         Ok(())
@@ -109,7 +109,7 @@ async fn replace(lake: &Lake, names: &Names, through: i64) -> Result<Outcome, Er
     let live = Names::live();
     let mut silver = lake.table(&live.events()).await?;
     let Some(silver_commit) = moving(&mut silver, through).await? else { return Ok(Outcome::Behind) };
-    let mut correction = sorted::counts(lake, names).await?;
+    let mut correction = pass::counts(lake, names).await?;
     // An erasure says in the commit of the dead letters what it took out of them; what the gate refused is no part of a rebuild.
     let dead_letters = lake.table(&live.dead_letters()).await?;
     let mut said = Said::read(lake, &[&silver, &dead_letters], through).await?.all;

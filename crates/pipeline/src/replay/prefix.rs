@@ -29,16 +29,22 @@ pub(super) fn millionths(prefix: i64) -> u32 {
     u32::try_from(i128::from(prefix) * 1_000_000 / i128::from(END)).unwrap_or_default()
 }
 
-/// The prefixes of rows that have `source` and `event_id`; `None` where they have not.
-pub(super) fn column(batch: &RecordBatch) -> Option<Int64Array> {
-    let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+/// The prefixes of rows of a table, by their `source` and `event_id`.
+///
+/// # Errors
+/// Where they have no such columns.
+pub(super) fn column(batch: &RecordBatch, table: &'static str) -> Result<Int64Array, Error> {
+    let text = |name: &str| {
+        let missing = || medallion::Error::Column { table, column: name.to_owned(), problem: "it is missing or no text".to_owned() };
+        batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(missing)
+    };
     let (sources, ids) = (text("source")?, text("event_id")?);
-    Some((0..batch.num_rows()).map(|row| of(sources.value(row), ids.value(row))).collect())
+    Ok((0..batch.num_rows()).map(|row| of(sources.value(row), ids.value(row))).collect())
 }
 
 /// The rows of identities after that prefix.
-pub(super) fn after(batch: &RecordBatch, prefix: i64) -> Result<RecordBatch, Error> {
-    let Some(prefixes) = column(batch).filter(|_| prefix >= 0) else { return Ok(batch.clone()) };
+pub(super) fn after(batch: &RecordBatch, table: &'static str, prefix: i64) -> Result<RecordBatch, Error> {
+    let prefixes = column(batch, table)?;
     let mask: BooleanArray = prefixes.values().iter().map(|found| Some(*found > prefix)).collect();
     Ok(filter_record_batch(batch, &mask).map_err(medallion::Error::from)?)
 }

@@ -52,8 +52,9 @@ impl Bar {
 
 fn words(phase: Phase) -> &'static str {
     match phase {
-        Phase::Sorting => "sorting Bronze by identity",
+        Phase::Comparing => "looking for copies of events",
         Phase::Deciding => "making Silver",
+        Phase::Choosing => "choosing among copies",
         Phase::Joining => "joining files",
         Phase::CatchingUp => "catching up with Bronze",
         Phase::Gold => "making Gold",

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 
 /// Rebuild Silver and Gold from Bronze, beside the live tables
 ///
-/// All of Bronze is sorted by identity and decided about anew, by another algorithm than the live one; then the rebuild catches up with what has come in since. A server may go
+/// All of Bronze is decided about anew, by another algorithm than the live one, which needs no index; then the rebuild catches up with what has come in since. A server may go
 /// on all the time. Broken off, the same command goes on where it was. `tidegate diff` compares the rebuild with the live tables, --cut-over puts it in their place.
 #[derive(Debug, Args)]
 #[command(after_help = "\
