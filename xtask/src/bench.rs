@@ -11,7 +11,7 @@ mod history;
 mod http;
 mod ingest;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod options;
 mod peers;
 mod picture;
@@ -36,7 +36,8 @@ use crate::rust;
 use crate::step::step;
 use equipment::Equipment;
 use machine::Machine;
-use options::{Options, USAGE};
+use options::Options;
+pub(crate) use options::USAGE;
 use report::{Found, Outcome, Report};
 use scenario::{ALL, Scenario};
 use scene::Scene;
@@ -50,10 +51,6 @@ const PAGE: &str = "docs/performance.md";
 ///
 /// When something cannot be installed or built, or a scenario could not be played; the others are played all the same. A target that is missed is no error.
 pub(crate) fn run(place: &Place, arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
-        eprintln!("{USAGE}");
-        return Ok(());
-    }
     let options = Options::parse(arguments, &ALL.map(|scenario| scenario.name))?;
     if options.lists {
         for Scenario { name, about, .. } in &ALL {

@@ -19,7 +19,7 @@ use crate::place::{Place, VERSION};
 use crate::sbom;
 use crate::step::{output, step};
 
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 Usage: cargo xtask dist [--without PART]...
 
   --without PART  leave out program, python, spark, node, rust or sbom, to try the rest where what it needs is missing";
@@ -122,10 +122,6 @@ impl<'a> Release<'a> {
 ///
 /// When a tool is missing, something cannot be built, or does not work once it is unpacked or installed.
 pub(crate) fn run(place: &Place, arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
-        eprintln!("{USAGE}");
-        return Ok(());
-    }
     let parts = parse(arguments)?;
     let has = |part| parts.contains(&part);
     // What would fail for want of a tool fails before an hour of compiling.

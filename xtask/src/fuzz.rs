@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::place::{Place, cargo};
 use crate::step::{output, run as run_tool, step};
 
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 Usage: cargo xtask fuzz [TARGET...] [--seconds N] [--jobs N]
 
   TARGET       one of those in fuzz/fuzz_targets; without any, all
@@ -78,10 +78,6 @@ struct Folders {
 ///
 /// When there is no nightly compiler or no cargo-fuzz, when a target does not compile, or when an input did harm.
 pub(crate) fn run(place: &Place, arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
-        eprintln!("{USAGE}");
-        return Ok(());
-    }
     let options = Options::parse(arguments)?;
     let known = targets(place)?;
     if let Some(unknown) = options.targets.iter().find(|target| !known.contains(target)) {

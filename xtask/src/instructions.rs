@@ -10,10 +10,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::bench::machine::processor;
 use crate::place::{Place, cargo};
 use crate::step::{output, run as run_tool, step};
 
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 Usage: cargo xtask instructions [LOOP...] [--write]
 
   LOOP     one of those in benches/src/lib.rs; without any, all
@@ -66,10 +67,6 @@ struct Loop {
 ///
 /// When valgrind is missing, when a loop does not run, and when one takes more instructions than before.
 pub(crate) fn run(place: &Place, arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
-        eprintln!("{USAGE}");
-        return Ok(());
-    }
     let options = Options::parse(arguments)?;
     let valgrind = valgrind()?.with_context(|| format!("there is no valgrind; {WANTED}"))?;
     step("build the inner loops", || {
@@ -186,9 +183,7 @@ fn kind(place: &Place) -> Result<String> {
 
 /// The machine, for people.
 fn taken_on(valgrind: &str) -> String {
-    let facts = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = facts.lines().find_map(|line| line.strip_prefix("model name")?.trim_start().strip_prefix(':')).map(str::trim);
-    format!("{} by {valgrind}", model.unwrap_or("a CPU without a name"))
+    format!("{} by {valgrind}", processor().as_deref().unwrap_or("a CPU without a name"))
 }
 
 /// The file, for these figures.

@@ -56,7 +56,8 @@ Commands:
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Command {
-    Help,
+    /// With how which of them is used.
+    Help(&'static str),
     Lint,
     Test(Suite),
     Check,
@@ -94,13 +95,13 @@ enum Suite {
 impl Command {
     fn parse(arguments: &[&str]) -> Option<Self> {
         Some(match arguments {
-            ["bench", rest @ ..] => Self::Bench(rest.iter().copied().map(str::to_owned).collect()),
-            ["chaos", rest @ ..] => Self::Chaos(rest.iter().copied().map(str::to_owned).collect()),
-            ["dist", rest @ ..] => Self::Dist(rest.iter().copied().map(str::to_owned).collect()),
-            ["fuzz", rest @ ..] => Self::Fuzz(rest.iter().copied().map(str::to_owned).collect()),
-            ["instructions", rest @ ..] => Self::Instructions(rest.iter().copied().map(str::to_owned).collect()),
-            ["simulate", rest @ ..] => Self::Simulate(rest.iter().copied().map(str::to_owned).collect()),
-            [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help,
+            ["bench", rest @ ..] => Self::unless_help(rest, bench::USAGE, Self::Bench),
+            ["chaos", rest @ ..] => Self::Chaos(owned(rest)),
+            ["dist", rest @ ..] => Self::unless_help(rest, dist::USAGE, Self::Dist),
+            ["fuzz", rest @ ..] => Self::unless_help(rest, fuzz::USAGE, Self::Fuzz),
+            ["instructions", rest @ ..] => Self::unless_help(rest, instructions::USAGE, Self::Instructions),
+            ["simulate", rest @ ..] => Self::Simulate(owned(rest)),
+            [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"] => Self::Help(USAGE),
             ["lint"] => Self::Lint,
             ["check"] => Self::Check,
             ["docs"] => Self::Docs,
@@ -119,9 +120,14 @@ impl Command {
         })
     }
 
+    /// A command that reads what it is told itself. Those that hand it on to another program leave `--help` to that.
+    fn unless_help(rest: &[&str], usage: &'static str, command: fn(Vec<String>) -> Self) -> Self {
+        if rest.iter().any(|argument| matches!(*argument, "-h" | "--help")) { Self::Help(usage) } else { command(owned(rest)) }
+    }
+
     fn run(self, place: &Place) -> Result<()> {
         match self {
-            Self::Help => eprintln!("{USAGE}"),
+            Self::Help(usage) => eprintln!("{usage}"),
             Self::Lint => lint::run_all(place)?,
             Self::Docs => docs::build(place)?,
             Self::Screenshots => {
@@ -146,6 +152,10 @@ impl Command {
         }
         Ok(())
     }
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().copied().map(str::to_owned).collect()
 }
 
 fn test(place: &Place, suite: Suite) -> Result<()> {
@@ -210,8 +220,8 @@ mod tests {
     #[test]
     fn commands_are_read() {
         let check = |line: &str, expect| assert_eq!(Command::parse(&line.split_whitespace().collect::<Vec<_>>()), expect, "{line}");
-        check("", Some(Command::Help));
-        check("test --help", Some(Command::Help));
+        check("", Some(Command::Help(USAGE)));
+        check("test --help", Some(Command::Help(USAGE)));
         check("lint", Some(Command::Lint));
         check("docs", Some(Command::Docs));
         check("check", Some(Command::Check));
@@ -233,7 +243,10 @@ mod tests {
         check("upgrade x.tar.gz", None);
         check("fuzz json --jobs 2", Some(Command::Fuzz(vec!["json".to_owned(), "--jobs".to_owned(), "2".to_owned()])));
         check("instructions parse-one --write", Some(Command::Instructions(vec!["parse-one".to_owned(), "--write".to_owned()])));
-        check("instructions --help", Some(Command::Instructions(vec!["--help".to_owned()])));
+        check("instructions --help", Some(Command::Help(instructions::USAGE)));
+        check("fuzz json -h", Some(Command::Help(fuzz::USAGE)));
+        check("dist --help", Some(Command::Help(dist::USAGE)));
+        check("bench --scenario silver --help", Some(Command::Help(bench::USAGE)));
         check("bench --scenario silver", Some(Command::Bench(vec!["--scenario".to_owned(), "silver".to_owned()])));
         check("bench", Some(Command::Bench(Vec::new())));
         check("test java", None);

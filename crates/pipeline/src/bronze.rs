@@ -36,8 +36,8 @@ const PARTITIONS_MAX: u32 = 1_024;
 const VERSIONS_AT_A_LOOK: i64 = 16;
 /// How often the journal is told what it may let go of. It frees whole files, so more often gains nothing.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
-/// After so long every gate knows of an erasure: they look more often than that.
-const GATES_KNOW_AFTER: Duration = Duration::from_secs(5);
+/// What a gate's look for an erasure may take, and the requests that it has judged before.
+const GATE_LOOK_MAX: Duration = Duration::from_secs(3);
 /// Each look for an erasure is a request to the store.
 const LOOK_MIN: Duration = Duration::from_secs(1);
 
@@ -85,6 +85,8 @@ pub(crate) struct Bronze {
     forgets: Option<Forgetting>,
     /// How often it looks for an erasure while nothing comes in.
     look_every: Duration,
+    /// After so long every gate knows of an erasure.
+    gates_know_after: Duration,
     lake: Lake,
     status: Status,
     stop: watch::Receiver<bool>,
@@ -117,6 +119,7 @@ impl Bronze {
             erasures: None,
             forgets: None,
             look_every: config.commit_interval.max(LOOK_MIN),
+            gates_know_after: config.erasure_interval.saturating_add(GATE_LOOK_MAX),
             lake: lake.clone(),
             status: status.clone(),
             stop,
@@ -182,7 +185,7 @@ impl Bronze {
             let is_known = self.forgets.as_ref().is_some_and(|forgets| (forgets.erasure, &forgets.partitions) == (erasures, &partitions));
             if !is_known {
                 // Where it is to end, nothing comes in any more.
-                let pause = if *self.stop.borrow() { Duration::ZERO } else { GATES_KNOW_AFTER };
+                let pause = if *self.stop.borrow() { Duration::ZERO } else { self.gates_know_after };
                 let forgets = Forgetting { erasure: erasures, partitions, from: Instant::now() + pause, sealed: None };
                 self.forgets = (!forgets.partitions.is_empty()).then_some(forgets);
             }

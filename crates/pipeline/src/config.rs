@@ -54,6 +54,10 @@ pub struct Config {
     /// How often rows are taken out that are no longer to be kept, and expired versions and files are deleted.
     #[serde(with = "humantime_serde")]
     pub cleaning_interval: Duration,
+    /// How often each gate looks whether somebody was erased, from a second to five minutes. So long, and the time that a look takes, the journal may still be given events of theirs, and
+    /// remembers them: nothing of them comes into the lake meanwhile, but the command that erases waits for it. All gates and workers must have the same.
+    #[serde(with = "humantime_serde")]
+    pub erasure_interval: Duration,
     /// How long rows are kept.
     pub retention: Retention,
     /// The longest pause between two attempts at a step that failed; pauses begin at a tenth of a second and double.
@@ -83,6 +87,7 @@ impl Default for Config {
             anomaly_window: Duration::from_secs(60 * 60),
             compaction_interval: Duration::from_secs(60),
             cleaning_interval: Duration::from_secs(60 * 60),
+            erasure_interval: Duration::from_secs(2),
             retention: Retention::default(),
             retry_pause_max: Duration::from_secs(30),
             compaction: lake::Compaction::default(),
@@ -115,12 +120,19 @@ impl Config {
             ("gold_interval", self.gold_interval, Duration::from_secs(86_400)),
             ("ledger_interval", self.ledger_interval, Duration::from_secs(86_400)),
             ("watch_interval", self.watch_interval, Duration::from_secs(86_400)),
+            // Half of the time that `tidegate erase` waits by default.
+            ("erasure_interval", self.erasure_interval, Duration::from_secs(300)),
         ];
         if let Some((name, _, max)) = intervals.iter().find(|(_, value, max)| value > max) {
             return Err(crate::Error::Setting(format!("pipeline.{name} must be at most {} s", max.as_secs())));
         }
         if self.watch_interval.is_zero() {
             return Err(crate::Error::Setting("pipeline.watch_interval must be longer than nothing".to_owned()));
+        }
+        if self.erasure_interval < Duration::from_secs(1) {
+            return Err(crate::Error::Setting(
+                "pipeline.erasure_interval must be at least 1 s: each look is a request to the store".to_owned(),
+            ));
         }
         let window = self.anomaly_window.as_secs();
         if window < 60 || !86_400_u64.is_multiple_of(window) || self.anomaly_window.subsec_nanos() != 0 {
@@ -180,6 +192,8 @@ mod tests {
         check(|config| config.silver_rows_max = 0, "silver_rows_max");
         check(|config| config.batch_bytes_max = usize::MAX, "at most 1 GiB");
         check(|config| config.commit_interval = Duration::from_secs(3601), "commit_interval must be at most 3600 s");
+        check(|config| config.erasure_interval = Duration::from_millis(999), "erasure_interval must be at least 1 s");
+        check(|config| config.erasure_interval = Duration::from_secs(301), "erasure_interval must be at most 300 s");
         check(|config| config.index.runs_per_level_max = 0, "runs_per_level_max");
     }
 

@@ -1,6 +1,7 @@
 //! The stages together.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,7 +82,17 @@ impl Pipeline {
     ///
     /// # Errors
     /// The first stage's that cannot go on; the others end where they are, and lose nothing.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Error> {
+        self.run_unless(std::future::pending(), stop).await
+    }
+
+    /// As [`Pipeline::run`], unless it is given up before: then the stages are broken off where they wait, and none of them runs any more when this returns. They lose nothing, the next
+    /// start goes on where the tables are. To be used where the process ends: what a stage reads with ends with the runtime, and a stage that saw that would take it for a failure.
+    ///
+    /// # Errors
+    /// As [`Pipeline::run`]; none where it is given up.
+    pub async fn run_unless(self, given_up: impl Future<Output = ()>, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        let mut given_up = pin!(given_up);
         let Self { bronze, silver, gold, ledger, lake, config, work, status, stopping } = self;
         let drive = |pace: Duration| Drive {
             pace,
@@ -112,7 +123,10 @@ impl Pipeline {
                     Some(Ok(Err(error))) => return Err(error),
                     Some(Err(_)) => return Err(Error::Panicked("pipeline")),
                 },
+                () = &mut given_up => break,
             }
         }
+        stages.shutdown().await;
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use contract::Plan;
 use ingest::{Gate, KeyFile, Keyring};
 use listener::Server;
@@ -140,12 +140,37 @@ impl Platform {
     }
 
     /// Stops in the order of the data; whatever was answered with a yes is in Gold when this returns, or, where other processes read the same journal, in that. May
-    /// take as long as the journal's rest needs: bound it from outside. Dropped midway it loses nothing, for the next start goes on there.
+    /// take as long as the journal's rest needs.
     ///
     /// # Errors
     ///
     /// A stage or the listener that failed.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let mut stages = self.stages.take();
+        self.stop_in_order(stages.as_mut()).await
+    }
+
+    /// The same, but what takes longer than `server.shutdown_timeout` is broken off where it is: nothing is lost, for the next start goes on there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Platform::stop`], and where it took longer.
+    pub(crate) async fn stop_within(mut self, shutdown_timeout: Duration) -> anyhow::Result<()> {
+        let mut stages = self.stages.take();
+        let stopped = tokio::time::timeout(shutdown_timeout, Box::pin(self.stop_in_order(stages.as_mut()))).await;
+        if let Ok(stopped) = stopped {
+            return stopped;
+        }
+        if let Some(stages) = stages {
+            stages.give_up().await;
+        }
+        let seconds = shutdown_timeout.as_secs();
+        bail!(
+            "the stop took longer than server.shutdown_timeout, {seconds} s; what was taken is in the journal, the next start goes on there"
+        )
+    }
+
+    async fn stop_in_order(mut self, stages: Option<&mut Stages>) -> anyhow::Result<()> {
         if let Some(gate) = &self.gate {
             gate.shutdown();
             gate.idle().await;
@@ -159,7 +184,7 @@ impl Platform {
         if let Some(control) = self.control {
             control.close().await;
         }
-        let drained = match self.stages {
+        let drained = match stages {
             Some(stages) => stages.drain().await,
             None => Ok(()),
         };

@@ -23,11 +23,10 @@ impl Machine {
     /// This one.
     pub(crate) fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let field = |text: &str, name: &str| field(text, name).unwrap_or("unknown").to_owned();
         Self {
             cores: cores(),
-            memory: field(&read("/proc/meminfo"), "MemTotal"),
-            processor: field(&read("/proc/cpuinfo"), "model name"),
+            memory: field(&read("/proc/meminfo"), "MemTotal").unwrap_or("unknown").to_owned(),
+            processor: processor().unwrap_or_else(|| "unknown".to_owned()),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         }
     }
@@ -35,6 +34,11 @@ impl Machine {
     pub(crate) fn json(&self) -> Value {
         json!({"cores": self.cores, "memory": self.memory, "processor": self.processor, "kernel": self.kernel})
     }
+}
+
+/// The name of the CPU; `None` where the system does not say, as on ARM.
+pub(crate) fn processor() -> Option<String> {
+    field(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default(), "model name").map(str::to_owned)
 }
 
 /// The cores that this process may use.

@@ -11,6 +11,7 @@ use super::comparison::{Comparison, Spread, Target};
 use super::machine::Machine;
 use super::options::Options;
 use super::picture;
+use crate::place;
 
 /// The version of the document.
 const VERSION: u32 = 1;
@@ -190,11 +191,15 @@ pub(crate) fn shown(value: f64) -> String {
 ///
 /// When the file cannot be written.
 pub(crate) fn write_run(file: &Path, what: &str, figures: &[(&str, f64)]) -> Result<()> {
-    let figures: Map<String, Value> = figures.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-    let began = super::machine::now()?;
-    let run =
-        json!({"version": VERSION, "what": what, "began": began, "machine": Machine::here().json(), "settings": {}, "figures": figures});
+    let run = run_of(what, &super::machine::now()?, figures);
     fs::write(file, format!("{run}\n")).with_context(|| format!("{} cannot be written", file.display()))
+}
+
+fn run_of(what: &str, began: &str, figures: &[(&str, f64)]) -> Value {
+    let figures: Map<String, Value> = figures.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+    json!({
+        "version": VERSION, "what": what, "tidegate": place::VERSION, "began": began, "machine": Machine::here().json(), "settings": {}, "figures": figures,
+    })
 }
 
 /// Puts the figures in the place of those that a page has between its marks.
@@ -253,6 +258,13 @@ mod tests {
         let ratio = json.get("figures").and_then(|figures| figures.get("single-kafka: requests, FastAPI")).and_then(Value::as_f64);
         assert_eq!(ratio, Some(12.5));
         assert!(report(&options).picture().contains("single-kafka: requests / FastAPI"));
+    }
+
+    #[test]
+    fn a_run_has_all_that_the_product_asks_of_one() {
+        let run = run_of("replay", "2026-11-23T10:00:00Z", &[("events_per_second", 12.5)]);
+        assert!(["version", "what", "tidegate", "began"].iter().all(|name| run.get(name).is_some()), "{run}");
+        assert_eq!(run.pointer("/figures/events_per_second").and_then(Value::as_f64), Some(12.5));
     }
 
     #[test]

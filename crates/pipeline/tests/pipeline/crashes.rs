@@ -1,11 +1,13 @@
 //! Stages that are cut off at some moment, over and over: nothing is lost or doubled, and the books balance at every moment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::Verdict;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::place::{Arriving, Place};
 
@@ -33,7 +35,7 @@ async fn stages_cut_off_anywhere_repeat_work_and_never_rows() {
     }
     let mut cuts = 0;
     for _ in 0..40 {
-        let pipeline = place.pipeline(std::sync::Arc::clone(&journal)).await.unwrap();
+        let pipeline = place.pipeline(Arc::clone(&journal)).await.unwrap();
         let (_stop, running) = watch::channel(false);
         let cut = Duration::from_micros(random.random_range(0..60_000));
         cuts += u32::from(tokio::time::timeout(cut, pipeline.run(running)).await.is_err());
@@ -47,4 +49,26 @@ async fn stages_cut_off_anywhere_repeat_work_and_never_rows() {
     assert_eq!((books.total.received, books.total.pending), (1_500, 0));
     assert_eq!(place.number("SELECT count(*) - count(DISTINCT event_id) FROM silver.events").await, 0);
     assert_eq!(place.number("SELECT count(*) - count(DISTINCT journal_partition * 1000000 + journal_offset) FROM dead_letters").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stage_runs_any_more_when_they_are_given_up() {
+    let place = Place::new();
+    let journal = place.journal().await;
+    let held = Arc::strong_count(&journal);
+    for round in 0..20_u64 {
+        let events: Vec<Arriving> = (0..200).map(|number| Arriving::page(&format!("event-{round}-{number}"))).collect();
+        place.append(&journal, &events).await;
+        let pipeline = place.pipeline(Arc::clone(&journal)).await.unwrap();
+        // Also while they are at bringing all there is to Gold.
+        let (_stop, stopped) = watch::channel(round % 2 == 1);
+        pipeline.run_unless(sleep(Duration::from_millis(3 * round)), stopped).await.unwrap();
+        assert_eq!(Arc::strong_count(&journal), held, "Bronze has the journal in round {round}");
+    }
+    let taken = place.number("SELECT count(*) FROM silver.events").await;
+    assert!(taken < 4_000, "all was done before it was given up");
+    place.drain(journal).await;
+    assert_eq!(place.number("SELECT count(*) FROM silver.events").await, 4_000);
+    let books = place.audit().await;
+    assert!(books.balanced, "{:?}", books.findings);
 }

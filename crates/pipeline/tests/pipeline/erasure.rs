@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::DataType;
@@ -12,6 +14,8 @@ use pipeline::replay::Replay;
 use pipeline::{Compared, diff};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::place::{Arriving, Place, RECEIVED};
 
@@ -189,6 +193,31 @@ async fn later_arrivals_are_kept_out_and_ids_stay_taken() {
     // What came after the erasure has not been in the journal since it was asked to forget; erased again, that goes too.
     assert!(erase(&place, &request(ALICE)).await.is_complete());
     assert_eq!(files_with(&place, &[ALICE]), Vec::<String>::new());
+    check_books(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_forgets_what_a_gate_let_in_until_it_looked() {
+    let mut place = Place::new();
+    place.config.erasure_interval = Duration::from_secs(6);
+    place.feed(&[of("a1", ALICE, ""), of("b1", BOB, "")]).await;
+    let (lake, journal) = (place.lake().await, place.journal().await);
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(place.pipeline(Arc::clone(&journal)).await.unwrap().run(stopped));
+    let found = erasure::find(&lake, &request(ALICE)).await.unwrap();
+    let mut begun = erasure::begin(&lake, &found, Timestamp(RECEIVED), [7; 32]).await.unwrap();
+    // By a gate that looked right before, and does so again in a moment.
+    sleep(place.config.erasure_interval - Duration::from_millis(100)).await;
+    place.append(&journal, &[of("a2", ALICE, ""), of("b2", BOB, "")]).await;
+    assert!(begun.waiting(&lake).await.unwrap().partitions > 0, "the journal has still to forget");
+    while !begun.waiting(&lake).await.unwrap().is_over() {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(begun.finish(&lake, &place.config).await.unwrap().is_complete());
+    assert_eq!(files_with(&place, &[ALICE]), Vec::<String>::new());
+    stop.send_replace(true);
+    running.await.unwrap().unwrap();
+    assert_eq!(place.texts("SELECT event_id FROM silver.events ORDER BY 1").await, ["b1", "b2"]);
     check_books(&place).await;
 }
 

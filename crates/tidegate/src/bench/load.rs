@@ -10,21 +10,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use contract::Timestamp;
-use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use telemetry::clock::{Clock as _, SystemClock};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, sleep_until, timeout_at};
 
+mod schedule;
+mod seen;
+
 use super::Target;
 use super::events::bytes;
 use super::machine::Process;
 use super::model::{Event, Ids, Writer};
-use super::report::{self, Report};
 use super::wire::{Address, Answer, Wire};
 use crate::demo::random::Random;
 use crate::misuse::Misuse;
+use schedule::Schedule;
+use seen::{Measured, Seen};
 
 /// How long after the end what was due before it may still be answered.
 const GRACE: Duration = Duration::from_secs(10);
@@ -72,29 +75,6 @@ impl LoadArgs {
     }
 }
 
-/// When requests are due: pure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Schedule {
-    /// Events a second.
-    rate: u64,
-    /// Events in each request.
-    batch: u64,
-}
-
-impl Schedule {
-    /// When a request is due after the beginning.
-    fn due(self, number: u64) -> Duration {
-        let nanos = u128::from(number) * u128::from(self.batch) * 1_000_000_000 / u128::from(self.rate.max(1));
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    /// How many requests are due before so long after the beginning has passed.
-    fn count_before(self, passed: Duration) -> u64 {
-        let events = passed.as_nanos() * u128::from(self.rate);
-        u64::try_from(events.div_ceil(u128::from(self.batch.max(1)) * 1_000_000_000)).unwrap_or(u64::MAX)
-    }
-}
-
 /// What all connections of a run have in common.
 #[derive(Debug)]
 struct Run {
@@ -121,86 +101,6 @@ pub(super) struct Taken {
     pub(super) id: u128,
     /// When its answer was here.
     pub(super) at: Instant,
-}
-
-/// What was seen.
-#[derive(Debug)]
-pub(super) struct Seen {
-    /// How long answers took, in microseconds.
-    pub(super) answers: Histogram<u64>,
-    /// Requests and events that were answered with success in the time that is measured.
-    requests: u64,
-    events: u64,
-    waits: u64,
-    errors: u64,
-    first_error: Option<String>,
-    /// Whether anything was answered with success so far.
-    is_proven: bool,
-    reconnects: u64,
-    /// Requests that had no answer when nobody waited any longer; so long as that, they are among the answers.
-    unanswered: u64,
-}
-
-impl Seen {
-    fn new() -> anyhow::Result<Self> {
-        let answers = report::times()?;
-        Ok(Self { answers, requests: 0, events: 0, waits: 0, errors: 0, first_error: None, is_proven: false, reconnects: 0, unanswered: 0 })
-    }
-
-    fn add(&mut self, other: Self) -> anyhow::Result<()> {
-        self.answers.add(&other.answers)?;
-        self.requests += other.requests;
-        self.events += other.events;
-        self.waits += other.waits;
-        self.errors += other.errors;
-        self.first_error = self.first_error.take().or(other.first_error);
-        self.reconnects += other.reconnects;
-        self.unanswered += other.unanswered;
-        Ok(())
-    }
-
-    fn note(&mut self, took: Duration) {
-        self.answers.saturating_record(took.as_micros().try_into().unwrap_or(u64::MAX));
-    }
-}
-
-/// What a run saw, and what it cost.
-#[derive(Debug)]
-pub(super) struct Measured {
-    pub(super) seen: Seen,
-    seconds: f64,
-    generator_cpu_seconds: Option<f64>,
-    /// Of the processes that were named, if there are some.
-    cpu_seconds: Option<f64>,
-    rss_peak_bytes: Option<u64>,
-}
-
-impl Measured {
-    /// Adds its figures.
-    pub(super) fn tell(&self, report: &mut Report) {
-        let Self { seen, seconds, generator_cpu_seconds, cpu_seconds, rss_peak_bytes } = self;
-        report.set("events_per_second", seen.events as f64 / seconds);
-        report.set("requests_per_second", seen.requests as f64 / seconds);
-        report.set_times("answer", &seen.answers);
-        for (name, count) in
-            [("waits", seen.waits), ("errors", seen.errors), ("unanswered_requests", seen.unanswered), ("reconnects", seen.reconnects)]
-        {
-            report.set(name, count as f64);
-        }
-        report.set("generator_cpu_seconds", generator_cpu_seconds.unwrap_or(f64::NAN));
-        if let Some(cpu_seconds) = cpu_seconds {
-            report.set("measured_cpu_seconds", *cpu_seconds);
-            report.set("events_per_cpu_second", seen.events as f64 / cpu_seconds);
-        }
-        if let Some(bytes) = rss_peak_bytes {
-            report.set("measured_rss_peak_bytes", *bytes as f64);
-        }
-    }
-
-    /// The first thing that went wrong, if something did.
-    pub(super) fn error(&self) -> Option<&str> {
-        self.seen.first_error.as_deref()
-    }
 }
 
 /// Sends, and measures. `taken` is told of the first event of each request, as far as there is room.
@@ -414,46 +314,5 @@ impl Run {
                 seen.note(self.gives_up - due);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_are_due_at_even_times() {
-        let schedule = Schedule { rate: 1_000, batch: 10 };
-        assert_eq!([0, 1, 250].map(|number| schedule.due(number)), [0, 10, 2_500].map(Duration::from_millis));
-        let third = Schedule { rate: 3, batch: 1 };
-        assert_eq!([1, 2, 3].map(|number| third.due(number).as_nanos()), [333_333_333, 666_666_666, 1_000_000_000]);
-        let fast = Schedule { rate: 100_000_000, batch: 1 };
-        assert_eq!(fast.due(u64::from(u32::MAX)), Duration::from_nanos(42_949_672_950));
-    }
-
-    #[test]
-    fn all_that_is_due_before_a_time_is_counted() {
-        for schedule in [Schedule { rate: 1_000, batch: 10 }, Schedule { rate: 3, batch: 1 }, Schedule { rate: 7, batch: 100 }] {
-            assert_eq!(schedule.count_before(Duration::ZERO), 0);
-            for millis in [1, 9, 10, 11, 333, 334, 1_000, 60_000] {
-                let passed = Duration::from_millis(millis);
-                let count = schedule.count_before(passed);
-                assert!(count > 0 && schedule.due(count - 1) < passed, "{schedule:?} {millis}");
-                assert!(schedule.due(count) >= passed, "{schedule:?} {millis}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_connections_saw_adds_up() {
-        let mut all = Seen::new().unwrap();
-        for took in [5, 7] {
-            let mut one = Seen::new().unwrap();
-            one.note(Duration::from_millis(took));
-            (one.requests, one.events, one.waits, one.first_error) = (1, 10, 2, Some(took.to_string()));
-            all.add(one).unwrap();
-        }
-        assert_eq!((all.answers.len(), all.requests, all.events, all.waits), (2, 2, 20, 4));
-        assert_eq!(all.first_error.as_deref(), Some("5"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 use telemetry::clock::{SharedClock, SkewedClock, SystemClock};
@@ -108,18 +108,13 @@ async fn serve(settings: &Settings, clock: SharedClock) -> anyhow::Result<bool> 
             Some(error)
         }
     };
-    let stopped = tokio::select! {
-        stopped = tokio::time::timeout(settings.server.shutdown_timeout, Box::pin(platform.stop())) => stopped,
+    let outcome = tokio::select! {
+        stopped = Box::pin(platform.stop_within(settings.server.shutdown_timeout)) => stopped,
         name = signals.next() => {
             tracing::warn!(signal = name, "ended at once; what was taken is in the journal, the next start goes on there");
             process::exit(1);
         }
     };
-    let outcome = stopped.unwrap_or_else(|_| {
-        let seconds = settings.server.shutdown_timeout.as_secs();
-        let rest = "what was taken is in the journal, the next start goes on there";
-        Err(anyhow!("the stop took longer than server.shutdown_timeout, {seconds} s; {rest}"))
-    });
     match (failure, outcome) {
         (None, Ok(())) => {
             let rest = if settings.journal.kind == JournalKind::Embedded { "in the tables" } else { "in the tables or in Kafka" };

@@ -10,8 +10,6 @@ use tokio::task::JoinHandle;
 
 use crate::settings::Settings;
 
-/// How often the list is looked at. What comes in before the gate knows of an erasure is kept out of the lake all the same, and the journal forgets it.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long the start waits for the first look.
 const FIRST_LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -33,7 +31,8 @@ impl Drop for Looking {
     }
 }
 
-/// Gives the gate the list, and goes on doing so. Where the lake cannot be read, as by a gate without rights in it, the stages alone keep these events out.
+/// Gives the gate the list, and goes on doing so every `pipeline.erasure_interval`: what comes in before the gate knows of an erasure is kept out of the lake all the same, and the stages wait so
+/// long before the journal forgets it. Where the lake cannot be read, as by a gate without rights in it, the stages alone keep these events out.
 pub(super) async fn look(gate: Gate, settings: &Settings) -> Looking {
     let mut list =
         List { gate, location: settings.lake_location(), options: settings.lake.options.clone(), lake: None, version: -1, failed: false };
@@ -42,9 +41,10 @@ pub(super) async fn look(gate: Gate, settings: &Settings) -> Looking {
     if is_there && tokio::time::timeout(FIRST_LOOK_TIMEOUT, list.take()).await.is_err() {
         tracing::warn!("the list of erased persons was not read within {} s; it is tried again", FIRST_LOOK_TIMEOUT.as_secs());
     }
+    let look_every = settings.pipeline.erasure_interval;
     Looking(tokio::spawn(async move {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(look_every).await;
             list.take().await;
         }
     }))

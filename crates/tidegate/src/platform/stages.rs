@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use journal::Journal;
 use pipeline::{Pipeline, Status};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::medium::Reading;
@@ -16,10 +16,14 @@ use crate::settings::Settings;
 /// The first pause before opening is tried again; it doubles up to `pipeline.retry_pause_max`.
 pub(super) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
 
-/// The stages, opening or running.
+/// How long a stage may compute before it notices that it is given up.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The stages, opening or running. Dropped, they are given up.
 #[derive(Debug)]
 pub(super) struct Stages {
     drain: watch::Sender<bool>,
+    give_up: oneshot::Sender<()>,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -41,21 +45,23 @@ impl Stages {
             status,
         };
         let (drain, draining) = watch::channel(false);
+        let (give_up, given_up) = oneshot::channel();
+        let ending = Ending { draining, given_up };
         // What can be opened at once is, so that what is wrong with it ends the start.
         let task = if matches!(opening.reading, Reading::Open(_)) {
             let mut opening = opening;
             match opening.open().await {
-                Ok(pipeline) => tokio::spawn(async { Ok(pipeline.run(draining).await?) }),
+                Ok(pipeline) => tokio::spawn(ending.run(pipeline)),
                 Err(Failure { error, passes: false }) => return Err(error),
                 Err(Failure { error, passes: true }) => {
                     opening.tell(&error);
-                    tokio::spawn(opening.run(draining))
+                    tokio::spawn(opening.run(ending))
                 }
             }
         } else {
-            tokio::spawn(opening.run(draining))
+            tokio::spawn(opening.run(ending))
         };
-        Ok(Self { drain, task })
+        Ok(Self { drain, give_up, task })
     }
 
     /// Lets them bring what there is to Gold, or leave it to others, and end.
@@ -63,9 +69,19 @@ impl Stages {
     /// # Errors
     ///
     /// A stage that failed.
-    pub(super) async fn drain(self) -> anyhow::Result<()> {
+    pub(super) async fn drain(&mut self) -> anyhow::Result<()> {
         self.drain.send_replace(true);
-        self.task.await.context("the pipeline panicked")?.context("the pipeline failed")
+        (&mut self.task).await.context("the pipeline panicked")?.context("the pipeline failed")
+    }
+
+    /// Breaks them off where they wait, and waits until none of them runs: one that outlived the runtime's threads would tell of reads that failed.
+    pub(super) async fn give_up(self) {
+        let Self { drain, give_up, task } = self;
+        drain.send_replace(true);
+        drop(give_up);
+        if !task.is_finished() && tokio::time::timeout(GIVE_UP_TIMEOUT, task).await.is_err() {
+            tracing::warn!("a stage is still at work and is left alone; nothing is lost");
+        }
     }
 
     /// Resolves when they end by themselves, with why; never where there are none.
@@ -78,6 +94,20 @@ impl Stages {
             Ok(Err(error)) => error.context("the pipeline failed"),
             Err(panic) => anyhow::Error::new(panic).context("the pipeline panicked; please report it with the log"),
         }
+    }
+}
+
+/// How the stages are told to end.
+struct Ending {
+    draining: watch::Receiver<bool>,
+    /// Resolves when its sender is gone, too.
+    given_up: oneshot::Receiver<()>,
+}
+
+impl Ending {
+    async fn run(self, pipeline: Pipeline) -> anyhow::Result<()> {
+        let Self { draining, given_up } = self;
+        Ok(pipeline.run_unless(async { drop(given_up.await) }, draining).await?)
     }
 }
 
@@ -100,20 +130,20 @@ struct Failure {
 }
 
 impl Opening {
-    async fn run(mut self, mut draining: watch::Receiver<bool>) -> anyhow::Result<()> {
+    async fn run(mut self, mut ending: Ending) -> anyhow::Result<()> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
             let opened = tokio::select! {
-                _ = draining.wait_for(|drain| *drain) => return Ok(()),
+                _ = ending.draining.wait_for(|drain| *drain) => return Ok(()),
                 opened = self.open() => opened,
             };
             match opened {
-                Ok(pipeline) => return Ok(pipeline.run(draining).await?),
+                Ok(pipeline) => return ending.run(pipeline).await,
                 Err(Failure { error, passes: false }) => return Err(error),
                 Err(Failure { error, passes: true }) => self.tell(&error),
             }
             tokio::select! {
-                _ = draining.wait_for(|drain| *drain) => return Ok(()),
+                _ = ending.draining.wait_for(|drain| *drain) => return Ok(()),
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(self.config.retry_pause_max.max(RETRY_PAUSE_MIN));
