@@ -62,11 +62,12 @@ async fn no_stage_runs_any_more_when_they_are_given_up() {
         let pipeline = place.pipeline(Arc::clone(&journal)).await.unwrap();
         // Also while they are at bringing all there is to Gold.
         let (_stop, stopped) = watch::channel(round % 2 == 1);
-        pipeline.run_unless(sleep(Duration::from_millis(3 * round)), stopped).await.unwrap();
+        // The last ones at once, so that something is left to do.
+        pipeline.run_unless(sleep(Duration::from_millis(3 * (19 - round))), stopped).await.unwrap();
         assert_eq!(Arc::strong_count(&journal), held, "Bronze has the journal in round {round}");
     }
     let taken = place.number("SELECT count(*) FROM silver.events").await;
-    assert!(taken < 4_000, "all was done before it was given up");
+    assert!((1..4_000).contains(&taken), "{taken} events were taken before the stages were given up");
     place.drain(journal).await;
     assert_eq!(place.number("SELECT count(*) FROM silver.events").await, 4_000);
     let books = place.audit().await;
