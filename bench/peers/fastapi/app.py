@@ -57,7 +57,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         acks="all",
         enable_idempotence=True,
         compression_type="lz4",
-        linger_ms=1,
+        linger_ms=2,
         max_batch_size=1_000_000,
         max_request_size=2 * 1024 * 1024,
     )

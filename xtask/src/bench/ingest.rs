@@ -26,7 +26,7 @@ const LIMITS_PATIENCE: Duration = Duration::from_secs(600);
 const LINES: u32 = 50_000;
 const PRODUCER_TRIAL_RECORDS: u64 = 300_000;
 
-const SAME_ON_KAFKA: &str = "Both sides answer after Kafka has acknowledged every event with acks=all from an idempotent producer, one replica, lz4, linger of 1 ms; the gate's spool, which would say yes without Kafka, is off. 4 partitions each.";
+const SAME_ON_KAFKA: &str = "Both sides answer after Kafka has acknowledged every event with acks=all from an idempotent producer, one replica, lz4, linger of 2 ms; the gate's spool, which would say yes without Kafka, is off. 4 partitions each.";
 const SAME_MACHINE: &str = "Kafka and what sends share the two cores with what is measured.";
 const SYNCED: &str = "The gate answers after its journal is synced to the disk.";
 

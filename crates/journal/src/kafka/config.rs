@@ -41,7 +41,7 @@ pub struct Config {
     pub retention: Duration,
     /// How batches of records are compressed.
     pub compression: Compression,
-    /// How long a record waits for company before it is sent.
+    /// How long a record waits for company before it is sent. librdkafka waits for the last millisecond of it by asking again and again, so one alone would cost more CPU than it saves.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
     /// How long an append may take, with all that is tried again; after that it has failed. Under 30 s, for clients wait no longer.
@@ -102,7 +102,7 @@ impl Default for Config {
             create_topic: true,
             retention: Duration::from_secs(7 * 24 * 3600),
             compression: Compression::default(),
-            linger: Duration::from_millis(1),
+            linger: Duration::from_millis(2),
             delivery_timeout: Duration::from_secs(10),
             queue_bytes_max: 64 * MIB,
             record_bytes_max: 2 * MIB,
