@@ -7,12 +7,14 @@
 //! A rebuild of some days only has the rows of these, decided about with all copies in view. It cannot catch up or take over: it is there to be compared.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use lake::{Lake, Table};
 use medallion::ledger::{DEAD_LETTER, DUPLICATE};
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -93,6 +95,10 @@ pub struct Rebuilt {
     pub dead_letters: u64,
     /// Whether an earlier run had begun it.
     pub resumed: bool,
+    /// How long this run took until Silver stood where Bronze stands.
+    pub silver_took: Duration,
+    /// How long it took to make Gold of that.
+    pub gold_took: Duration,
 }
 
 /// Who is told how far it is.
@@ -108,7 +114,7 @@ impl Replay {
         config.check()?;
         let (names, days) = (Names::of_build(&self.into)?, Days::new(self.from, self.to)?);
         let mut pass = Pass::open(lake, &names, config, days).await?;
-        let resumed = pass.is_begun();
+        let (resumed, began) = (pass.is_begun(), Instant::now());
         pass.run(lake, watcher).await?;
         let bronze_version = if days.is_all() {
             join(lake, &names, config, watcher).await?;
@@ -116,11 +122,13 @@ impl Replay {
         } else {
             pass.bronze_version()
         };
+        let (silver_took, began) = (began.elapsed(), Instant::now());
         make_gold(lake, &names, config, watcher).await?;
+        let gold_took = began.elapsed();
         let counts = pass::counts(lake, &names).await?;
         let silver = lake.table(&names.events()).await?.files().await?.iter().filter_map(|file| file.rows).sum();
         let (duplicates, dead_letters) = (counts.total(DUPLICATE), counts.total(DEAD_LETTER));
-        Ok(Rebuilt { into: self.into.clone(), bronze_version, silver, duplicates, dead_letters, resumed })
+        Ok(Rebuilt { into: self.into.clone(), bronze_version, silver, duplicates, dead_letters, resumed, silver_took, gold_took })
     }
 
     /// Brings a rebuild to where Bronze stands now, and tells which version that is.

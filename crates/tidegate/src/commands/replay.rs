@@ -1,5 +1,7 @@
 //! `tidegate replay`: Silver and Gold anew from Bronze.
 
+use std::time::Duration;
+
 use clap::Args;
 use lake::Lake;
 use pipeline::replay::{self, CutOver, Progress, Rebuilt, Replay};
@@ -105,7 +107,18 @@ fn misuse(error: pipeline::Error) -> anyhow::Error {
 }
 
 fn print(format: Format, rebuilt: &Rebuilt, cut_over: Option<&CutOver>) -> anyhow::Result<()> {
-    let columns = ["rebuild", "bronze version", "silver", "duplicates", "dead letters", "resumed", "cut over at version"];
+    let columns = [
+        "rebuild",
+        "bronze version",
+        "silver",
+        "duplicates",
+        "dead letters",
+        "resumed",
+        "cut over at version",
+        "silver seconds",
+        "gold seconds",
+    ];
+    let seconds = |took: Duration| json!((took.as_secs_f64() * 1_000.0).round() / 1_000.0);
     let mut rows = output::stdout(format, output::heads(format, columns))?;
     let version = cut_over.map_or(rebuilt.bronze_version, |cut_over| cut_over.bronze_version);
     let silver = cut_over.map_or(rebuilt.silver, |cut_over| cut_over.silver);
@@ -117,6 +130,8 @@ fn print(format: Format, rebuilt: &Rebuilt, cut_over: Option<&CutOver>) -> anyho
         json!(rebuilt.dead_letters),
         json!(rebuilt.resumed),
         json!(cut_over.map(|cut_over| cut_over.silver_version)),
+        seconds(rebuilt.silver_took),
+        seconds(rebuilt.gold_took),
     ];
     rows.write(cells)?;
     rows.finish()?;
