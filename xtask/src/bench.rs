@@ -44,6 +44,8 @@ use scene::Scene;
 
 /// The page that has the table of the last run.
 const PAGE: &str = "docs/performance.md";
+/// The picture on it.
+const PICTURE: &str = "docs/images/performance.svg";
 
 /// Plays the scenarios, and writes what came of them.
 ///
@@ -80,6 +82,8 @@ pub(crate) fn run(place: &Place, arguments: &[String]) -> Result<()> {
         let text = fs::read_to_string(&page).with_context(|| format!("{PAGE} cannot be read"))?;
         let text = report::replaced(&text, &report.figures()).with_context(|| format!("{PAGE} has no place for figures"))?;
         fs::write(&page, text).with_context(|| format!("{PAGE} cannot be written"))?;
+        let picture = place.root().join(PICTURE);
+        fs::copy(out.join(report::PICTURE), &picture).with_context(|| format!("{PICTURE} cannot be written"))?;
     }
     let failed = report.failed();
     if !failed.is_empty() {

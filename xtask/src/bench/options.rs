@@ -13,7 +13,7 @@ Usage: cargo xtask bench [--scenario NAME]... [--rounds N] [--seconds N] [--even
   --seconds N      how long each load lasts (10); the delay is measured for 60 times as long, once
   --events N       events of the stages that are measured (1000000)
   --out DIR        where reports and logs go, in place of what is there (bench below the target folder)
-  --write-figures  put the table of this run in the place of the one in docs/performance.md as well
+  --write-figures  put the table and the picture of this run in the place of those in docs/performance.md as well
   --list           the scenarios, and what each compares";
 
 /// What was asked for.

@@ -15,6 +15,8 @@ use crate::place;
 
 /// The version of the document.
 const VERSION: u32 = 1;
+/// The file of the picture of the ratios.
+pub(crate) const PICTURE: &str = "ratios.svg";
 /// Between these, the page of the documents has the table of the last run.
 const MARKS: [&str; 2] = ["<!-- figures -->", "<!-- end of figures -->"];
 
@@ -51,7 +53,7 @@ impl Report<'_> {
     ///
     /// When a file cannot be written.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        for (name, text) in [("report.md", self.page()), ("report.json", format!("{}\n", self.json())), ("ratios.svg", self.picture())] {
+        for (name, text) in [("report.md", self.page()), ("report.json", format!("{}\n", self.json())), (PICTURE, self.picture())] {
             let file = folder.join(name);
             fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
         }
@@ -83,7 +85,7 @@ impl Report<'_> {
     }
 
     fn page(&self) -> String {
-        let mut text = format!("# Tidegate beside its peers and its limits\n\n{}\n![ratios](ratios.svg)\n", self.figures());
+        let mut text = format!("# Tidegate beside its peers and its limits\n\n{}\n![ratios]({PICTURE})\n", self.figures());
         for Outcome { scenario, seconds, found } in &self.outcomes {
             text += &format!("\n## {scenario}\n\n");
             match found {
