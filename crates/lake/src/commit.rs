@@ -203,7 +203,8 @@ impl Table {
                 Ok::<_, Error>((number, encoded))
             }
         };
-        let mut encoded: Vec<(usize, Vec<Placed>)> = futures::stream::iter(numbered).map(encode).buffered(encoders).try_collect().await?;
+        let mut encoded: Vec<(usize, Vec<Placed>)> =
+            futures::stream::iter(numbered).map(encode).buffer_unordered(encoders).try_collect().await?;
         encoded.sort_by_key(|(number, _)| *number);
         let encoded = encoded.into_iter().flat_map(|(_, files)| files).collect();
         self.upload(encoded, data_change).await
